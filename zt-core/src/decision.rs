@@ -1,0 +1,443 @@
+//! The decision about a request, and the permit that an allow yields.
+//!
+//! Denying is free; allowing is an assertion. An [`Answer`] that allows is made in
+//! [`danger`](crate::danger) alone, a [`Decision`] asks every question of its request, and a
+//! [`Permit`] comes from a decision that allows and from nothing else.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::fault::Fault;
+use crate::request::{Action, Question, Request, Resource, SubjectKind};
+
+/// Answers requests. It cannot fail: whatever goes wrong is a denial.
+///
+/// An implementation answers one [`Question`] at a time and lets [`Decision::of`] ask them all;
+/// there is no other way to a decision. Take one snapshot of the policy per call, so that all
+/// answers come from the same version.
+pub trait Decide: Send + Sync {
+    /// Decides `request`.
+    fn decide(&self, request: &Request<'_>) -> Decision;
+}
+
+impl<D: Decide + ?Sized> Decide for Arc<D> {
+    fn decide(&self, request: &Request<'_>) -> Decision {
+        (**self).decide(request)
+    }
+}
+
+impl<D: Decide + ?Sized> Decide for &D {
+    fn decide(&self, request: &Request<'_>) -> Decision {
+        (**self).decide(request)
+    }
+}
+
+/// Why something is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// A policy forbids it.
+    Forbidden,
+    /// No policy permits it.
+    NotPermitted,
+    /// A policy could not be evaluated, or a limit was reached.
+    Error,
+    /// There is no policy that may still be trusted: none was loaded, or it is too old.
+    Unavailable,
+}
+
+impl fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forbidden => "forbidden by policy",
+            Self::NotPermitted => "not permitted by any policy",
+            Self::Error => "policy could not be evaluated",
+            Self::Unavailable => "no current policy is available",
+        })
+    }
+}
+
+/// The answer to one question, with the policy that determined it.
+///
+/// Anyone can say no:
+///
+/// ```
+/// use zt_core::decision::{Answer, DenyReason};
+///
+/// assert_eq!(Answer::not_permitted().denied(), Some(DenyReason::NotPermitted));
+/// ```
+///
+/// A yes comes from `danger` only:
+///
+/// ```compile_fail,E0451
+/// let forged = zt_core::decision::Answer { denied: None, policy: None };
+/// ```
+#[must_use]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    denied: Option<DenyReason>,
+    policy: Option<Arc<str>>,
+}
+
+impl Answer {
+    pub(crate) const fn allowed(policy: Arc<str>) -> Self {
+        Self { denied: None, policy: Some(policy) }
+    }
+
+    /// No: this policy forbids it.
+    pub fn forbidden(policy: impl Into<Arc<str>>) -> Self {
+        Self { denied: Some(DenyReason::Forbidden), policy: Some(policy.into()) }
+    }
+
+    /// No: nothing permits it.
+    pub const fn not_permitted() -> Self {
+        Self { denied: Some(DenyReason::NotPermitted), policy: None }
+    }
+
+    /// No: an evaluation failed, in this policy if it was one policy's fault.
+    pub const fn error(policy: Option<Arc<str>>) -> Self {
+        Self { denied: Some(DenyReason::Error), policy }
+    }
+
+    /// No: there is no policy that may still be trusted.
+    pub const fn unavailable() -> Self {
+        Self { denied: Some(DenyReason::Unavailable), policy: None }
+    }
+
+    /// Why it is no, or `None` when it is yes.
+    #[must_use]
+    pub const fn denied(&self) -> Option<DenyReason> {
+        self.denied
+    }
+
+    /// The policy that determined the answer.
+    #[must_use]
+    pub fn policy(&self) -> Option<&str> {
+        self.policy.as_deref()
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            effect: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<DenyReason>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policy: Option<&'a str>,
+        }
+        let effect = if self.denied.is_none() { "allow" } else { "deny" };
+        Shown { effect, reason: self.denied, policy: self.policy() }.serialize(serializer)
+    }
+}
+
+/// Which policies decided: their place in the order of reloads, and their content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct PolicyVersion {
+    /// The number of the reload that brought the policies, counted from 1.
+    pub generation: u64,
+    /// The SHA-256 of the policies' source.
+    #[serde(serialize_with = "hex")]
+    pub digest: [u8; 32],
+}
+
+impl PolicyVersion {
+    /// The version with this generation and digest.
+    #[must_use]
+    pub const fn new(generation: u64, digest: [u8; 32]) -> Self {
+        Self { generation, digest }
+    }
+}
+
+fn hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    struct Hex<'a>(&'a [u8; 32]);
+    impl fmt::Display for Hex<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        }
+    }
+    serializer.collect_str(&Hex(digest))
+}
+
+/// The answers to all questions of one request.
+///
+/// It cannot be put together by hand, cloned, or kept to be used for another request.
+///
+/// ```compile_fail,E0599
+/// fn twice(decision: zt_core::decision::Decision) {
+///     let copy = decision.clone();
+/// }
+/// ```
+#[must_use = "a decision does nothing until its permit is asked for"]
+#[derive(Debug)]
+pub struct Decision {
+    action: Action,
+    resource: Resource,
+    workload: Answer,
+    user: Option<Answer>,
+    version: PolicyVersion,
+}
+
+impl Decision {
+    /// Asks every question of `request`: of the workload always, of the user where there is one,
+    /// also when the workload was denied, so that the record tells both (H-11).
+    pub fn of<'a>(
+        request: &Request<'a>,
+        version: PolicyVersion,
+        mut answer: impl FnMut(&Question<'a>) -> Answer,
+    ) -> Self {
+        Self {
+            action: request.action().clone(),
+            resource: request.resource().clone(),
+            workload: answer(&request.workload_question()),
+            user: request.user_question().map(|question| answer(&question)),
+            version,
+        }
+    }
+
+    /// What it was decided about.
+    #[must_use]
+    pub const fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// What it was decided about.
+    #[must_use]
+    pub const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The version of the policies that decided.
+    #[must_use]
+    pub const fn version(&self) -> PolicyVersion {
+        self.version
+    }
+
+    /// Every answer, with whom it is about.
+    pub fn answers(&self) -> impl Iterator<Item = (SubjectKind, &Answer)> {
+        std::iter::once((SubjectKind::Workload, &self.workload))
+            .chain(self.user.iter().map(|answer| (SubjectKind::User, answer)))
+    }
+
+    /// Whether every answer is yes.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.denial().is_none()
+    }
+
+    /// The first answer that is no.
+    #[must_use]
+    pub fn denial(&self) -> Option<Denied> {
+        self.answers()
+            .find_map(|(subject, answer)| answer.denied().map(|reason| Denied { subject, reason }))
+    }
+
+    /// The permit of a decision that allows.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] when an answer is no.
+    pub fn permit(self) -> Result<Permit, Denied> {
+        match self.denial() {
+            Some(denied) => Err(denied),
+            None => {
+                Ok(Permit { action: self.action, resource: self.resource, version: self.version })
+            }
+        }
+    }
+}
+
+/// Leave to do one action to one resource.
+///
+/// A function that does the deed takes the permit and checks it with [`Permit::covers`]: leave to
+/// read order 1 is not leave to read order 2. It is spent with the request that it was given for,
+/// so it cannot be cloned:
+///
+/// ```compile_fail,E0599
+/// fn keep(permit: &zt_core::decision::Permit) -> zt_core::decision::Permit {
+///     permit.clone()
+/// }
+/// ```
+///
+/// nor made from nothing:
+///
+/// ```compile_fail,E0451
+/// use zt_core::decision::{Permit, PolicyVersion};
+/// use zt_core::request::{Action, Resource};
+///
+/// let forged = Permit {
+///     action: Action::new("refund"),
+///     resource: Resource::new("Order", "42"),
+///     version: PolicyVersion::default(),
+/// };
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct Permit {
+    action: Action,
+    resource: Resource,
+    version: PolicyVersion,
+}
+
+impl Permit {
+    /// Checks that this permit is for doing `action` to `resource`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCovered`] when it is for something else: a fault of the program, not of the peer.
+    pub fn covers(&self, action: &Action, resource: &Resource) -> Result<(), NotCovered> {
+        if self.action == *action && self.resource.is_same(resource) {
+            return Ok(());
+        }
+        Err(NotCovered { permitted: self.to_string(), attempted: format!("{action} {resource}") })
+    }
+
+    /// What may be done.
+    #[must_use]
+    pub const fn action(&self) -> &Action {
+        &self.action
+    }
+
+    /// What it may be done to.
+    #[must_use]
+    pub const fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// The version of the policies that gave leave.
+    #[must_use]
+    pub const fn version(&self) -> PolicyVersion {
+        self.version
+    }
+}
+
+impl fmt::Display for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.action, self.resource)
+    }
+}
+
+/// The caller may not do this. It says which of the two questions was answered no and never which
+/// rule answered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("denied to the {subject}: {reason}")]
+#[non_exhaustive]
+pub struct Denied {
+    /// Whose question was answered no first.
+    pub subject: SubjectKind,
+    /// Why.
+    pub reason: DenyReason,
+}
+
+impl Denied {
+    /// Whose fault it is: the peer's, unless no current policy was there to be asked.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self.reason {
+            DenyReason::Forbidden | DenyReason::NotPermitted | DenyReason::Error => Fault::Peer,
+            DenyReason::Unavailable => Fault::Authority,
+        }
+    }
+}
+
+/// A permit was held up for something that it does not cover.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a permit for {permitted} does not cover {attempted}")]
+#[non_exhaustive]
+pub struct NotCovered {
+    /// What the permit is for.
+    pub permitted: String,
+    /// What was to be done.
+    pub attempted: String,
+}
+
+impl NotCovered {
+    /// Whose fault it is: the program's.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::principal::{Principal, User, Workload};
+    use crate::request::{Context, Subject};
+    use crate::spiffe::SpiffeId;
+    use crate::time::Timestamp;
+    use crate::verified::Verified;
+
+    fn workload() -> Verified<Principal> {
+        let id = SpiffeId::parse("spiffe://example.org/cart").unwrap();
+        Verified::mint(Principal::new(Workload::new(id)))
+    }
+
+    fn with_user() -> Verified<Principal> {
+        workload().on_behalf_of(Verified::mint(User::new("https://issuer", "alice")))
+    }
+
+    fn decide(caller: &Verified<Principal>, answer: impl Fn(Subject<'_>) -> Answer) -> Decision {
+        let (action, resource) = (Action::new("read"), Resource::new("Order", "1"));
+        let context = Context::at(Timestamp::EPOCH);
+        let request = Request::new(caller, &action, &resource, &context);
+        Decision::of(&request, PolicyVersion::default(), |question| answer(question.subject()))
+    }
+
+    fn allow_only(kind: SubjectKind) -> impl Fn(Subject<'_>) -> Answer {
+        move |subject| {
+            if subject.kind() == kind {
+                Answer::allowed("p".into())
+            } else {
+                Answer::not_permitted()
+            }
+        }
+    }
+
+    #[test]
+    fn a_workload_alone_is_asked_one_question() {
+        let decision = decide(&workload(), allow_only(SubjectKind::Workload));
+        assert_eq!(decision.answers().count(), 1);
+        assert!(decision.permit().is_ok());
+    }
+
+    #[test]
+    fn with_a_user_both_questions_have_to_allow_and_both_are_kept() {
+        for (kind, denied) in
+            [(SubjectKind::Workload, SubjectKind::User), (SubjectKind::User, SubjectKind::Workload)]
+        {
+            let decision = decide(&with_user(), allow_only(kind));
+            assert_eq!(decision.answers().count(), 2);
+            let refused = decision.permit().unwrap_err();
+            assert_eq!((refused.subject, refused.reason), (denied, DenyReason::NotPermitted));
+        }
+        let both = decide(&with_user(), |_| Answer::allowed("p".into()));
+        assert!(both.permit().is_ok());
+    }
+
+    #[test]
+    fn a_permit_for_order_1_does_not_open_order_2() {
+        let permit = decide(&workload(), |_| Answer::allowed("p".into())).permit().unwrap();
+        let (read, order) = (Action::new("read"), Resource::new("Order", "1"));
+        assert_eq!(permit.covers(&read, &order), Ok(()));
+        assert!(permit.covers(&Action::new("refund"), &order).is_err());
+        let other = permit.covers(&read, &Resource::new("Order", "2")).unwrap_err();
+        assert_eq!(
+            other.to_string(),
+            r#"a permit for read Order::"1" does not cover read Order::"2""#
+        );
+    }
+
+    #[test]
+    fn no_current_policy_is_nobodys_fault_but_the_authoritys() {
+        let denied = decide(&workload(), |_| Answer::unavailable()).permit().unwrap_err();
+        assert_eq!(denied.fault(), Fault::Authority);
+        let denied = decide(&workload(), |_| Answer::error(None)).permit().unwrap_err();
+        assert_eq!(denied.fault(), Fault::Peer);
+    }
+}

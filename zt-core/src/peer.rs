@@ -1,0 +1,80 @@
+//! The other end of one connection.
+
+use std::sync::Arc;
+
+use crate::principal::{Principal, Workload};
+use crate::spiffe::SpiffeId;
+use crate::time::{Timestamp, Validity};
+use crate::verified::Verified;
+
+/// The workload at the other end of a connection, as its X.509-SVID names it.
+///
+/// Presenting a certificate proves nothing, as certificates are public. A `Verified<Peer>` is
+/// minted when a handshake has finished, in which the peer signed with the key of the certificate.
+/// A clone shares everything.
+///
+/// A certificate alone has no principal:
+///
+/// ```compile_fail,E0599
+/// fn principal(peer: zt_core::peer::Peer) {
+///     peer.principal();
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer(Arc<Facts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    id: SpiffeId,
+    principal: Principal,
+    validity: Validity,
+    leaf: Box<[u8]>,
+    generation: u64,
+}
+
+impl Peer {
+    /// Describes a peer: its ID, the period its certificate counts, the leaf certificate in DER,
+    /// and the generation of the trust bundles that it was verified under.
+    #[must_use]
+    pub fn new(id: SpiffeId, validity: Validity, leaf: &[u8], generation: u64) -> Self {
+        let principal = Principal::new(Workload::new(id.clone()));
+        Self(Arc::new(Facts { id, principal, validity, leaf: leaf.into(), generation }))
+    }
+
+    /// Its SPIFFE ID.
+    #[must_use]
+    pub fn id(&self) -> &SpiffeId {
+        &self.0.id
+    }
+
+    /// The last moment at which its certificate counts.
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.0.validity.not_after()
+    }
+
+    /// The period in which its certificate counts.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.0.validity
+    }
+
+    /// The leaf certificate that it presented, in DER.
+    #[must_use]
+    pub fn leaf(&self) -> &[u8] {
+        &self.0.leaf
+    }
+
+    /// The generation of the trust bundles that it was verified under.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.generation
+    }
+}
+
+impl Verified<Peer> {
+    /// The peer as a caller: its workload, on its own behalf.
+    pub fn principal(&self) -> Verified<Principal> {
+        Verified::mint(self.0.principal.clone())
+    }
+}

@@ -1,0 +1,387 @@
+//! What is asked: may this caller do this to that, now, from here.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use crate::attribute::{Attributes, Value};
+use crate::principal::{Principal, User, Workload};
+use crate::time::Timestamp;
+use crate::verified::Verified;
+
+/// What is to be done, by name: `read`, `GET`, `/shop.Orders/Cancel`. A clone shares the name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Action(Arc<str>);
+
+impl Action {
+    /// The action of this name.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What it is to be done to: a kind, a name among its kind, and attributes that policy may ask
+/// for. A clone shares everything.
+///
+/// ```
+/// use zt_core::request::Resource;
+///
+/// let order = Resource::new("Order", "42").with("owner", "alice").with("total", 1999);
+/// assert_eq!(order.to_string(), r#"Order::"42""#);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    kind: Arc<str>,
+    id: Arc<str>,
+    attributes: Attributes,
+}
+
+impl Resource {
+    /// A resource without attributes. In Cedar it is the entity `kind::"id"`.
+    #[must_use]
+    pub fn new(kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
+        Self { kind: kind.into(), id: id.into(), attributes: Attributes::new() }
+    }
+
+    /// With one more attribute.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+        self.attributes = self.attributes.with(name, value);
+        self
+    }
+
+    /// Its kind: the entity type.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Its name among its kind: the entity ID.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its attributes.
+    #[must_use]
+    pub fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// Whether both name one resource, whatever is known about it.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.id == other.id
+    }
+}
+
+/// As an entity of Cedar, quotes and control characters escaped.
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{:?}", self.kind, self.id)
+    }
+}
+
+impl Serialize for Resource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Uid<'a> {
+            r#type: &'a str,
+            id: &'a str,
+        }
+        Uid { r#type: &self.kind, id: &self.id }.serialize(serializer)
+    }
+}
+
+/// When and from where a request comes, and what else is known about it.
+///
+/// Only verified facts belong here: what a client says of itself is not one (H-10).
+///
+/// ```
+/// use zt_core::request::Context;
+/// use zt_core::time::Timestamp;
+///
+/// let context = Context::at(Timestamp::from_secs(1_800_000_000))
+///     .from_source([10, 0, 0, 7])
+///     .with("risk", 3);
+/// assert!(context.source().is_some());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Context {
+    time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<TraceId>,
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    attributes: Attributes,
+}
+
+impl Context {
+    /// A request that arrived at `time`.
+    #[must_use]
+    pub const fn at(time: Timestamp) -> Self {
+        Self { time, source: None, trace: None, attributes: Attributes::new() }
+    }
+
+    /// From this address: that of the connection, not of a header.
+    #[must_use]
+    pub fn from_source(mut self, source: impl Into<IpAddr>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// As part of this trace.
+    #[must_use]
+    pub fn in_trace(mut self, trace: TraceId) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// With one more attribute.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+        self.attributes = self.attributes.with(name, value);
+        self
+    }
+
+    /// When the request arrived.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// The address it came from.
+    #[must_use]
+    pub const fn source(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// The trace it is part of.
+    #[must_use]
+    pub const fn trace(&self) -> Option<TraceId> {
+        self.trace
+    }
+
+    /// What else is known about it.
+    #[must_use]
+    pub const fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+}
+
+/// The trace ID of W3C Trace Context: 16 bytes, not all zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TraceId([u8; 16]);
+
+impl TraceId {
+    /// Takes the trace ID from a `traceparent` header (W3C Trace Context §3.2), or `None` when the
+    /// header is not one. It correlates records; it proves nothing.
+    #[must_use]
+    pub fn from_traceparent(header: &str) -> Option<Self> {
+        let mut fields = header.split('-');
+        let (version, trace) = (fields.next()?, fields.next()?);
+        let (parent, flags) = (fields.next()?, fields.next()?);
+        let shaped = [(version, 2), (trace, 32), (parent, 16), (flags, 2)]
+            .iter()
+            .all(|(field, len)| field.len() == *len && field.bytes().all(is_lower_hex));
+        let ends = version != "ff" && (version != "00" || fields.next().is_none());
+        let id = u128::from_str_radix(trace, 16).ok()?;
+        (shaped && ends && id != 0).then(|| Self(id.to_be_bytes()))
+    }
+}
+
+const fn is_lower_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Serialize for TraceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One request to be decided: a proven caller, an action, a resource, a context.
+///
+/// It asks one question of a workload that calls on its own behalf, and two where it calls on
+/// behalf of a user: may this workload do this, and may this user. Both have to be allowed (H-11).
+///
+/// A principal that nobody proved cannot ask:
+///
+/// ```compile_fail,E0308
+/// use zt_core::principal::Principal;
+/// use zt_core::request::{Action, Context, Request, Resource};
+///
+/// fn ask(caller: &Principal, action: &Action, resource: &Resource, context: &Context) {
+///     Request::new(caller, action, resource, context);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    principal: &'a Verified<Principal>,
+    action: &'a Action,
+    resource: &'a Resource,
+    context: &'a Context,
+}
+
+impl<'a> Request<'a> {
+    /// A request of a proven caller.
+    #[must_use]
+    pub const fn new(
+        principal: &'a Verified<Principal>,
+        action: &'a Action,
+        resource: &'a Resource,
+        context: &'a Context,
+    ) -> Self {
+        Self { principal, action, resource, context }
+    }
+
+    /// Everyone behind the request.
+    #[must_use]
+    pub fn principal(&self) -> &'a Principal {
+        self.principal
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub const fn action(&self) -> &'a Action {
+        self.action
+    }
+
+    /// What it is to be done to.
+    #[must_use]
+    pub const fn resource(&self) -> &'a Resource {
+        self.resource
+    }
+
+    /// When and from where.
+    #[must_use]
+    pub const fn context(&self) -> &'a Context {
+        self.context
+    }
+
+    pub(crate) fn workload_question(&self) -> Question<'a> {
+        Question { subject: Subject::Workload(self.principal().workload()), request: *self }
+    }
+
+    pub(crate) fn user_question(&self) -> Option<Question<'a>> {
+        let user = self.principal().user()?;
+        Some(Question { subject: Subject::User(user), request: *self })
+    }
+}
+
+/// Of whom a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject<'a> {
+    /// May this workload call this service and action?
+    Workload(&'a Workload),
+    /// May this user do this to that resource?
+    User(&'a User),
+}
+
+impl Subject<'_> {
+    /// Which of the two kinds of question this is.
+    #[must_use]
+    pub const fn kind(&self) -> SubjectKind {
+        match self {
+            Self::Workload(_) => SubjectKind::Workload,
+            Self::User(_) => SubjectKind::User,
+        }
+    }
+}
+
+/// The two kinds of question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SubjectKind {
+    /// About the calling workload.
+    Workload,
+    /// About the user on whose behalf it calls.
+    User,
+}
+
+impl fmt::Display for SubjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Workload => "workload",
+            Self::User => "user",
+        })
+    }
+}
+
+/// One question of a [`Request`], as a decider sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    subject: Subject<'a>,
+    request: Request<'a>,
+}
+
+impl<'a> Question<'a> {
+    /// Of whom it is asked.
+    #[must_use]
+    pub const fn subject(&self) -> Subject<'a> {
+        self.subject
+    }
+
+    /// The request that asks it.
+    #[must_use]
+    pub const fn request(&self) -> &Request<'a> {
+        &self.request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparent_is_read_as_the_standard_says() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let read = |header: &str| TraceId::from_traceparent(header).map(|id| id.to_string());
+        assert_eq!(read(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+        assert_eq!(read(&format!("cc-{id}-00f067aa0ba902b7-01-more")).as_deref(), Some(id));
+        for bad in [
+            String::new(),
+            format!("00-{id}-00f067aa0ba902b7-01-more"),
+            format!("ff-{id}-00f067aa0ba902b7-01"),
+            format!("00-{id}-00f067aa0ba902b7"),
+            format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-+{}-00f067aa0ba902b7-01", "1".repeat(31)),
+        ] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_resource_is_the_same_by_kind_and_id() {
+        let order = Resource::new("Order", "42");
+        assert!(order.is_same(&order.clone().with("total", 1)));
+        assert!(!order.is_same(&Resource::new("Order", "43")));
+        assert!(!order.is_same(&Resource::new("Invoice", "42")));
+    }
+}

@@ -1,0 +1,1 @@
+//! Cedar policies, evaluated in process: deny by default, errors fail closed.

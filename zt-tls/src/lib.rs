@@ -1,0 +1,1 @@
+//! Mutual TLS with SPIFFE identities on rustls: server and client configs that stay right while everything rotates.

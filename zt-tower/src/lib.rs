@@ -1,0 +1,1 @@
+//! Tower middleware that authenticates, decides and records every request, and denies by default.
