@@ -68,7 +68,7 @@ fn run<'v>(
 
 const LONGER_THAN_2048: &[(&str, &str)] = &[(
     "825",
-    "2,049 bytes: SPIFFE-ID §2.3 demands support of 2,048, and whatever a peer sends has a cap",
+    "4,096 bytes: SPIFFE-ID §2.3 demands support of 2,048, and whatever a peer sends has a cap",
 )];
 
 #[test]
