@@ -1,0 +1,737 @@
+//! A bounded queue between the request path and a sink (A-04).
+//!
+//! The request path pays for an enqueue; one thread writes batches to the sink. What happens when
+//! the queue is full is chosen, and counted:
+//!
+//! - [`BackPressure::Deny`]: the record is refused, and with it the request;
+//! - [`BackPressure::Wait`]: the request waits for room, up to a limit, and is then refused;
+//! - [`BackPressure::Drop`]: the request goes on, and the record is lost.
+//!
+//! A sink that fails is offered the same batch again every 100 ms under the first two, so that the
+//! queue fills and requests are refused until it recovers; under `Drop` the batch is lost. An
+//! append that succeeded means *enqueued*: a crash of the process loses at most the records in the
+//! queue and one batch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Record, RecordSink};
+use crate::fault::Fault;
+
+/// Records in the queue unless chosen otherwise: some 10 MB at most.
+const DEFAULT_CAPACITY: usize = 8_192;
+/// Records that the sink is offered at once, at most.
+const BATCH: usize = 256;
+/// How long a sink that failed is left alone.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What happens to a record, and to its request, when the queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackPressure {
+    /// Refuse it at once: the default.
+    Deny,
+    /// Wait for room, at most this long, then refuse it. As many requests may wait as the queue
+    /// has places; one more is refused at once.
+    Wait(Duration),
+    /// Let the request go on and lose the record.
+    Drop,
+}
+
+/// Makes a [`RecordQueue`].
+#[derive(Clone, Copy, Debug)]
+pub struct Builder {
+    capacity: usize,
+    back_pressure: BackPressure,
+}
+
+impl Builder {
+    /// Holds at most this many records; 8,192 by default, at least 1.
+    #[must_use]
+    pub fn capacity(mut self, records: usize) -> Self {
+        self.capacity = records.max(1);
+        self
+    }
+
+    /// Does this when the queue is full.
+    #[must_use]
+    pub const fn back_pressure(mut self, choice: BackPressure) -> Self {
+        self.back_pressure = choice;
+        self
+    }
+
+    /// Starts the thread that writes to `sink`, and one that ends waits where the choice is to
+    /// wait.
+    ///
+    /// # Errors
+    ///
+    /// When a thread cannot be started.
+    pub fn start(self, sink: impl RecordSink + 'static) -> io::Result<RecordQueue> {
+        let shared = Arc::new(Shared {
+            capacity: self.capacity,
+            back_pressure: self.back_pressure,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            deadline: Condvar::new(),
+        });
+        let queue = RecordQueue { handle: Arc::new(Handle(Arc::clone(&shared))) };
+        if matches!(self.back_pressure, BackPressure::Wait(_)) {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name("zt-record-wait".into()).spawn(move || shared.watch())?;
+        }
+        thread::Builder::new().name("zt-record".into()).spawn(move || {
+            let _closes = CloseOnExit(&shared);
+            shared.write(sink);
+        })?;
+        Ok(queue)
+    }
+}
+
+/// A bounded queue of records in front of a sink. A clone is the same queue.
+///
+/// When the last clone is dropped the thread writes what is left and ends; [`RecordQueue::close`]
+/// waits for that.
+///
+/// ```
+/// use std::time::Duration;
+/// use zt_core::record::{BackPressure, JsonLines, Record, RecordQueue};
+/// use zt_core::request::Context;
+/// use zt_core::time::Timestamp;
+///
+/// let records = RecordQueue::builder()
+///     .back_pressure(BackPressure::Wait(Duration::from_millis(50)))
+///     .start(JsonLines::new(std::io::sink()))?;
+///
+/// let arrived = Context::at(Timestamp::from_secs(0));
+/// records.append_blocking(Record::refusal(&arrived, None, "no_credential"))?;
+/// records.close(Duration::from_secs(1))?;
+/// assert_eq!(records.stats().written, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct RecordQueue {
+    handle: Arc<Handle>,
+}
+
+impl RecordQueue {
+    /// A queue that denies when it is full, unless told otherwise.
+    #[must_use]
+    pub const fn builder() -> Builder {
+        Builder { capacity: DEFAULT_CAPACITY, back_pressure: BackPressure::Deny }
+    }
+
+    /// Enqueues `record`; the future is ready at once unless the choice is to wait and the queue
+    /// is full. It needs no runtime. Dropping it before it is ready takes the record back.
+    pub fn append(&self, record: Record) -> Append {
+        Append { queue: Arc::clone(&self.handle.0), record: Some(record), ticket: None }
+    }
+
+    /// Enqueues `record` from code that may block.
+    ///
+    /// # Errors
+    ///
+    /// As the future of [`RecordQueue::append`].
+    pub fn append_blocking(&self, record: Record) -> Result<(), AppendError> {
+        let mut append = pin!(self.append(record));
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = TaskContext::from_waker(&waker);
+        loop {
+            match append.as_mut().poll(&mut context) {
+                Poll::Ready(outcome) => return outcome,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.0.lock().stats
+    }
+
+    /// Refuses further records and waits until those in the queue are written.
+    ///
+    /// # Errors
+    ///
+    /// [`Unwritten`] when that takes longer than `limit`, or the sink has died.
+    pub fn close(&self, limit: Duration) -> Result<(), Unwritten> {
+        self.handle.0.close();
+        let mut state = self.handle.0.lock();
+        let end = Instant::now().checked_add(limit);
+        loop {
+            let left = state.pending();
+            let now = Instant::now();
+            if left == 0 {
+                return Ok(());
+            }
+            let wait = end.map_or(limit, |end| end.saturating_duration_since(now));
+            if wait.is_zero() || state.dead {
+                return Err(Unwritten { records: left });
+            }
+            state = wait_on(&self.handle.0.progress, state, wait);
+        }
+    }
+}
+
+impl fmt::Debug for RecordQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordQueue")
+            .field("capacity", &self.handle.0.capacity)
+            .field("back_pressure", &self.handle.0.back_pressure)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// What became of the records offered since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Taken into the queue.
+    pub enqueued: u64,
+    /// Written by the sink.
+    pub written: u64,
+    /// Refused, and their requests with them.
+    pub refused: u64,
+    /// Lost: by choice, under [`BackPressure::Drop`], or because the sink still failed when the queue
+    /// was closed.
+    pub dropped: u64,
+    /// Failures of the sink, of whole batches.
+    pub sink_failures: u64,
+}
+
+/// The record was not enqueued, so the request it is about must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The queue is full, and stayed full for as long as the choice was to wait.
+    #[error("the queue of records is full")]
+    Full,
+    /// The queue was closed, or its sink panicked.
+    #[error("the queue of records is closed")]
+    Closed,
+}
+
+impl AppendError {
+    /// Whose fault it is: that of what the records are written to.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Full | Self::Closed => Fault::Authority,
+        }
+    }
+}
+
+/// A queue was closed and not all of its records could be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{records} records are not written")]
+#[non_exhaustive]
+pub struct Unwritten {
+    /// How many are left.
+    pub records: usize,
+}
+
+/// The enqueuing of one record: see [`RecordQueue::append`].
+#[must_use = "a record is enqueued when this is awaited"]
+pub struct Append {
+    queue: Arc<Shared>,
+    // Until it is offered; then, if it has to wait, its place among those who wait.
+    record: Option<Record>,
+    ticket: Option<u64>,
+}
+
+impl Future for Append {
+    type Output = Result<(), AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let outcome = match (this.record.take(), this.ticket.take()) {
+            (Some(record), _) => this.queue.offer(record, context.waker()),
+            (None, Some(ticket)) => this.queue.ask(ticket, context.waker()),
+            (None, None) => Offered::Settled(Err(AppendError::Closed)),
+        };
+        match outcome {
+            Offered::Settled(outcome) => Poll::Ready(outcome),
+            Offered::Waits(ticket) => {
+                this.ticket = Some(ticket);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Append {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.queue.lock().waiting.remove(&ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Append").finish_non_exhaustive()
+    }
+}
+
+enum Offered {
+    Settled(Result<(), AppendError>),
+    Waits(u64),
+}
+
+// The clones of a queue share one handle; the threads hold `Shared` itself, so that the last clone
+// to go closes the queue.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+struct Shared {
+    capacity: usize,
+    back_pressure: BackPressure,
+    state: Mutex<State>,
+    /// There is something to write, or the queue was closed.
+    work: Condvar,
+    /// Something was written, or the writer died.
+    progress: Condvar,
+    /// Someone began to wait, or the queue was closed.
+    deadline: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    records: VecDeque<Record>,
+    /// How many the sink is being offered.
+    in_flight: usize,
+    /// Those who wait for room, by ticket, hence in the order they came.
+    waiting: BTreeMap<u64, Waiting>,
+    next_ticket: u64,
+    closed: bool,
+    /// The writer is gone: its sink panicked.
+    dead: bool,
+    stats: Stats,
+}
+
+struct Waiting {
+    record: Record,
+    until: Instant,
+    waker: Waker,
+}
+
+impl State {
+    fn pending(&self) -> usize {
+        self.records.len().saturating_add(self.in_flight)
+    }
+
+    fn enqueue(&mut self, record: Record) {
+        self.records.push_back(record);
+        self.stats.enqueued = self.stats.enqueued.saturating_add(1);
+    }
+
+    fn refuse(&mut self, error: AppendError) -> Offered {
+        self.stats.refused = self.stats.refused.saturating_add(1);
+        Offered::Settled(Err(error))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request path: one record offered for the first time.
+    fn offer(&self, record: Record, waker: &Waker) -> Offered {
+        let mut state = self.lock();
+        if state.closed {
+            return state.refuse(AppendError::Closed);
+        }
+        if state.records.len() < self.capacity {
+            state.enqueue(record);
+            drop(state);
+            self.work.notify_one();
+            return Offered::Settled(Ok(()));
+        }
+        match self.back_pressure {
+            BackPressure::Deny => state.refuse(AppendError::Full),
+            BackPressure::Drop => {
+                state.stats.dropped = state.stats.dropped.saturating_add(1);
+                Offered::Settled(Ok(()))
+            }
+            BackPressure::Wait(limit) => {
+                let Some(until) = Instant::now().checked_add(limit) else {
+                    return state.refuse(AppendError::Full);
+                };
+                if state.waiting.len() >= self.capacity {
+                    return state.refuse(AppendError::Full);
+                }
+                let ticket = state.next_ticket;
+                state.next_ticket = ticket.saturating_add(1);
+                let waker = waker.clone();
+                state.waiting.insert(ticket, Waiting { record, until, waker });
+                drop(state);
+                self.deadline.notify_one();
+                Offered::Waits(ticket)
+            }
+        }
+    }
+
+    /// The request path: one who waits asks again.
+    fn ask(&self, ticket: u64, waker: &Waker) -> Offered {
+        let mut state = self.lock();
+        let closed = state.closed;
+        let Some(waiting) = state.waiting.get_mut(&ticket) else {
+            return Offered::Settled(Ok(()));
+        };
+        let late = Instant::now() >= waiting.until;
+        if !closed && !late {
+            waiting.waker.clone_from(waker);
+            return Offered::Waits(ticket);
+        }
+        state.waiting.remove(&ticket);
+        state.refuse(if closed { AppendError::Closed } else { AppendError::Full })
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        for waiting in state.waiting.values() {
+            waiting.waker.wake_by_ref();
+        }
+        drop(state);
+        self.work.notify_all();
+        self.deadline.notify_all();
+    }
+
+    /// The thread that writes: batch after batch until the queue is closed and empty.
+    fn write(&self, mut sink: impl RecordSink) {
+        while let Some(batch) = self.next_batch() {
+            while sink.append(&batch).is_err() {
+                if !self.try_again() {
+                    self.settle(|stats, n| stats.dropped = stats.dropped.saturating_add(n));
+                    break;
+                }
+            }
+            self.settle(|stats, n| stats.written = stats.written.saturating_add(n));
+        }
+    }
+
+    /// Takes the next records and lets those who wait move up, or `None` when all is done.
+    fn next_batch(&self) -> Option<Vec<Record>> {
+        let mut state = self.lock();
+        while state.records.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let size = state.records.len().min(BATCH);
+        let batch: Vec<_> = state.records.drain(..size).collect();
+        state.in_flight = size;
+        while !state.closed && state.records.len() < self.capacity {
+            let Some((_, waiting)) = state.waiting.pop_first() else { break };
+            state.enqueue(waiting.record);
+            waiting.waker.wake();
+        }
+        Some(batch)
+    }
+
+    /// The sink failed: whether to offer the batch again, after a while. A queue that was closed
+    /// gives the sink no further chance.
+    fn try_again(&self) -> bool {
+        let mut state = self.lock();
+        state.stats.sink_failures = state.stats.sink_failures.saturating_add(1);
+        if state.closed || self.back_pressure == BackPressure::Drop {
+            return false;
+        }
+        let _state = wait_on(&self.work, state, RETRY);
+        true
+    }
+
+    /// Nothing is in flight any more; `count` says where it went.
+    fn settle(&self, count: impl FnOnce(&mut Stats, u64)) {
+        let mut state = self.lock();
+        let size = std::mem::take(&mut state.in_flight);
+        count(&mut state.stats, u64::try_from(size).unwrap_or(u64::MAX));
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// The thread that ends waits: wakes whoever has waited long enough.
+    fn watch(&self) {
+        let mut state = self.lock();
+        while !state.closed {
+            let now = Instant::now();
+            let mut next: Option<Instant> = None;
+            for waiting in state.waiting.values() {
+                if waiting.until <= now {
+                    waiting.waker.wake_by_ref();
+                } else {
+                    next = Some(next.map_or(waiting.until, |next| next.min(waiting.until)));
+                }
+            }
+            state = match next {
+                Some(next) => wait_on(&self.deadline, state, next.saturating_duration_since(now)),
+                None => self.deadline.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+fn wait_on<'s>(
+    condvar: &Condvar,
+    state: MutexGuard<'s, State>,
+    limit: Duration,
+) -> MutexGuard<'s, State> {
+    condvar.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// Closes the queue when the writer ends, however it ends: a sink that panics must not leave
+/// requests that believe they are recorded.
+struct CloseOnExit<'s>(&'s Shared);
+
+impl Drop for CloseOnExit<'_> {
+    fn drop(&mut self) {
+        self.0.lock().dead = thread::panicking();
+        self.0.close();
+        self.0.progress.notify_all();
+    }
+}
+
+struct Unpark(thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::request::Context;
+    use crate::time::Timestamp;
+
+    fn record(n: usize) -> Record {
+        let at = Timestamp::from_secs(i64::try_from(n).unwrap());
+        Record::refusal(&Context::at(at), None, "no_credential")
+    }
+
+    /// A sink that stands still until it is let go, and fails while it is told to.
+    #[derive(Clone, Default)]
+    struct Gate {
+        open: Arc<(Mutex<bool>, Condvar)>,
+        fails: Arc<AtomicBool>,
+        attempts: Arc<AtomicUsize>,
+        seen: Arc<Mutex<Vec<Record>>>,
+    }
+
+    impl Gate {
+        fn let_go(&self) {
+            *self.open.0.lock().unwrap() = true;
+            self.open.1.notify_all();
+        }
+    }
+
+    impl RecordSink for Gate {
+        fn append(&mut self, records: &[Record]) -> io::Result<()> {
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            let open = self.open.0.lock().unwrap();
+            drop(self.open.1.wait_while(open, |open| !*open).unwrap());
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            self.seen.lock().unwrap().extend_from_slice(records);
+            Ok(())
+        }
+    }
+
+    /// A queue of two whose sink stands still with one record in its hands, and which is full.
+    fn full(choice: BackPressure) -> (RecordQueue, Gate) {
+        let gate = Gate::default();
+        let queue =
+            RecordQueue::builder().capacity(2).back_pressure(choice).start(gate.clone()).unwrap();
+        queue.append_blocking(record(0)).unwrap();
+        while gate.attempts.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        queue.append_blocking(record(1)).unwrap();
+        queue.append_blocking(record(2)).unwrap();
+        (queue, gate)
+    }
+
+    fn seen(gate: &Gate) -> Vec<Record> {
+        gate.seen.lock().unwrap().clone()
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_full_queue_denies_by_default() {
+        let (queue, gate) = full(BackPressure::Deny);
+        assert_eq!(queue.append_blocking(record(3)), Err(AppendError::Full));
+        gate.let_go();
+        queue.close(SOON).unwrap();
+        assert_eq!(seen(&gate), [record(0), record(1), record(2)]);
+        let stats = queue.stats();
+        assert_eq!((stats.enqueued, stats.written, stats.refused), (3, 3, 1));
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_when_told_to() {
+        let (queue, gate) = full(BackPressure::Drop);
+        assert_eq!(queue.append_blocking(record(3)), Ok(()));
+        gate.let_go();
+        queue.close(SOON).unwrap();
+        assert_eq!(seen(&gate).len(), 3);
+        assert_eq!(queue.stats().dropped, 1);
+    }
+
+    #[test]
+    fn waiting_ends_when_there_is_room() {
+        let (queue, gate) = full(BackPressure::Wait(SOON));
+        let (done, outcome) = mpsc::channel();
+        let waiter = queue.clone();
+        let thread = thread::spawn(move || done.send(waiter.append_blocking(record(3))).unwrap());
+        while queue.handle.0.lock().waiting.is_empty() {
+            thread::yield_now();
+        }
+        assert!(outcome.try_recv().is_err());
+        gate.let_go();
+        assert_eq!(outcome.recv_timeout(SOON), Ok(Ok(())));
+        thread.join().unwrap();
+        queue.close(SOON).unwrap();
+        assert_eq!(seen(&gate), [record(0), record(1), record(2), record(3)]);
+    }
+
+    #[test]
+    fn waiting_ends_at_its_limit_though_the_sink_stands_still() {
+        let (queue, _gate) = full(BackPressure::Wait(Duration::from_millis(20)));
+        assert_eq!(queue.append_blocking(record(3)), Err(AppendError::Full));
+        assert!(queue.handle.0.lock().waiting.is_empty());
+    }
+
+    #[test]
+    fn no_more_may_wait_than_the_queue_has_places() {
+        let (queue, _gate) = full(BackPressure::Wait(SOON));
+        let mut context = TaskContext::from_waker(Waker::noop());
+        let mut waiting: Vec<_> = (3..5).map(|n| queue.append(record(n))).collect();
+        for append in &mut waiting {
+            assert!(pin!(append).poll(&mut context).is_pending());
+        }
+        assert_eq!(queue.append_blocking(record(5)), Err(AppendError::Full));
+        waiting.pop(); // a request that is cancelled gives its place back
+        let mut next = pin!(queue.append(record(6)));
+        assert!(next.as_mut().poll(&mut context).is_pending());
+    }
+
+    #[test]
+    fn a_request_that_is_cancelled_while_it_waits_leaves_no_record() {
+        let (queue, gate) = full(BackPressure::Wait(SOON));
+        let mut append = Box::pin(queue.append(record(3)));
+        assert!(append.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
+        drop(append);
+        gate.let_go();
+        queue.close(SOON).unwrap();
+        assert_eq!(seen(&gate).len(), 3);
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_offered_the_same_records_until_it_recovers() {
+        let (queue, gate) = full(BackPressure::Deny);
+        gate.fails.store(true, Ordering::SeqCst);
+        gate.let_go();
+        while gate.attempts.load(Ordering::SeqCst) < 3 {
+            thread::yield_now();
+        }
+        assert_eq!(queue.append_blocking(record(3)), Err(AppendError::Full));
+        gate.fails.store(false, Ordering::SeqCst);
+        while queue.stats().written < 3 {
+            thread::yield_now();
+        }
+        queue.close(SOON).unwrap();
+        assert_eq!(seen(&gate), [record(0), record(1), record(2)]);
+        assert!(queue.stats().sink_failures >= 2);
+    }
+
+    #[test]
+    fn a_sink_that_panics_closes_the_queue() {
+        struct Panics;
+        impl RecordSink for Panics {
+            fn append(&mut self, _: &[Record]) -> io::Result<()> {
+                panic!("the sink is broken");
+            }
+        }
+        let queue = RecordQueue::builder().start(Panics).unwrap();
+        queue.append_blocking(record(0)).unwrap();
+        while !queue.handle.0.lock().dead {
+            thread::yield_now();
+        }
+        assert_eq!(queue.append_blocking(record(1)), Err(AppendError::Closed));
+        assert_eq!(queue.close(SOON), Err(Unwritten { records: 1 }));
+    }
+
+    #[test]
+    fn closing_says_what_could_not_be_written() {
+        let (queue, _gate) = full(BackPressure::Deny);
+        assert_eq!(queue.close(Duration::from_millis(10)), Err(Unwritten { records: 3 }));
+        assert_eq!(queue.append_blocking(record(3)), Err(AppendError::Closed));
+    }
+
+    #[test]
+    fn dropping_the_last_clone_still_writes_what_was_enqueued() {
+        let (queue, gate) = full(BackPressure::Wait(SOON));
+        let clone = queue.clone();
+        drop(queue);
+        drop(clone);
+        gate.let_go();
+        while seen(&gate).len() < 3 {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn many_writers_lose_nothing_and_keep_their_own_order() {
+        let gate = Gate::default();
+        gate.let_go();
+        let queue = RecordQueue::builder()
+            .capacity(4)
+            .back_pressure(BackPressure::Wait(SOON))
+            .start(gate.clone())
+            .unwrap();
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let queue = queue.clone();
+                thread::spawn(move || {
+                    for n in 0..500 {
+                        queue.append_blocking(record(writer * 1_000 + n)).unwrap();
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        queue.close(SOON).unwrap();
+        let seen = seen(&gate);
+        assert_eq!(seen.len(), 2_000);
+        for writer in 0..4 {
+            let own: Vec<_> = (0..500).map(|n| record(writer * 1_000 + n)).collect();
+            let kept: Vec<_> = seen.iter().filter(|r| own.contains(r)).cloned().collect();
+            assert_eq!(kept, own);
+        }
+    }
+}
