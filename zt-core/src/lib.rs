@@ -14,3 +14,4 @@ pub mod request;
 pub mod decision;
 pub mod danger;
 pub mod record;
+pub mod watch;
