@@ -10,3 +10,6 @@ pub mod jws;
 pub mod claims;
 pub mod oidc;
 pub mod possession;
+
+#[cfg(test)]
+mod minted;
