@@ -19,3 +19,6 @@ pub mod jws;
 pub mod claims;
 pub mod oidc;
 pub mod possession;
+
+#[cfg(test)]
+mod minted;

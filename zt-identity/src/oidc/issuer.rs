@@ -55,13 +55,33 @@ impl Issuer {
         &self.0
     }
 
+    /// Where its discovery document is (OpenID Connect Discovery §4.1).
+    #[cfg(feature = "http")]
+    pub(super) fn discovery_url(&self) -> String {
+        format!("{}/.well-known/openid-configuration", self.0.trim_end_matches('/'))
+    }
+
+    /// Whether keys of this issuer may be fetched from `url`: over `https`, or from this machine
+    /// when the issuer is there too.
+    #[cfg(feature = "http")]
+    pub(super) fn admits_keys_at(&self, url: &str) -> bool {
+        let visible = url.bytes().all(|byte| byte.is_ascii_graphic());
+        let host = |rest| !authority(rest).is_empty() && !authority(rest).contains('@');
+        let allowed = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => host(rest),
+            (None, Some(rest)) => self.0.starts_with("http://") && is_loopback(authority(rest)),
+            (None, None) => false,
+        };
+        visible && allowed
+    }
+
     pub(crate) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 }
 
 fn authority(rest: &str) -> &str {
-    rest.split('/').next().unwrap_or_default()
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// Whether `host[:port]` is this machine.

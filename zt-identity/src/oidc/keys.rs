@@ -6,14 +6,22 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use zt_core::fault::Fault;
-use zt_core::snapshot::{Guard, Snapshot};
+use zt_core::snapshot::Guard;
 use zt_core::time::Timestamp;
 
 use crate::jwk::JwkSet;
 use crate::oidc::issuer::Issuer;
+use crate::oidc::published::{NOTHING_YET, Published};
+
+#[cfg(feature = "http")]
+use {
+    crate::oidc::fetch::FetchError,
+    crate::oidc::refresh::{DiscoverError, Refresh, RefreshOptions},
+    std::pin::pin,
+    std::time::Duration,
+};
 
 /// A handle on the keys of one issuer; a clone shares them.
 ///
@@ -34,10 +42,9 @@ pub struct IssuerKeys(Arc<Inner>);
 struct Inner {
     issuer: Option<Issuer>,
     published: Arc<Published>,
-    on_unknown: Option<OnUnknown>,
+    #[cfg(feature = "http")]
+    refresh: Option<Refresh>,
 }
-
-type OnUnknown = Box<dyn Fn() + Send + Sync>;
 
 impl IssuerKeys {
     /// Keys that never change and never grow old: for tests, and for issuers whose keys are
@@ -46,7 +53,12 @@ impl IssuerKeys {
     pub fn fixed(set: JwkSet) -> Self {
         let published = Published::nothing();
         published.replace(set, Timestamp::MAX);
-        Self(Arc::new(Inner { issuer: None, published: Arc::new(published), on_unknown: None }))
+        Self(Arc::new(Inner {
+            issuer: None,
+            published: Arc::new(published),
+            #[cfg(feature = "http")]
+            refresh: None,
+        }))
     }
 
     /// The issuer whose keys these are, where they were obtained from it.
@@ -61,8 +73,6 @@ impl IssuerKeys {
     ///
     /// [`KeysUnavailable`] when there are none; no token can be verified then.
     pub fn current(&self, now: Timestamp) -> Result<Guard<JwkSet>, KeysUnavailable> {
-        // A set is published before its time is extended, and read after it: who sees the new
-        // time sees the new set too.
         let usable_until = self.0.published.usable_until();
         let set = self.0.published.set.load();
         if set.generation() == NOTHING_YET {
@@ -86,9 +96,54 @@ impl IssuerKeys {
     /// Says that a token named a key that is not in the set. Where keys are fetched, this asks for
     /// a fetch, which happens in the background and not more often than its limit allows.
     pub(crate) fn report_unknown(&self) {
-        if let Some(on_unknown) = &self.0.on_unknown {
-            on_unknown();
-        }
+        self.0.published.ask();
+    }
+}
+
+#[cfg(feature = "http")]
+impl IssuerKeys {
+    /// Fetches the keys of `issuer` by OpenID Connect Discovery, and keeps them fresh in the
+    /// background for as long as a clone of this handle lives.
+    ///
+    /// It returns at once, also when the issuer is down: until the first fetch succeeds there are
+    /// no keys, and verification answers [`KeysUnavailable`]. Wait for them with
+    /// [`IssuerKeys::ready`].
+    ///
+    /// # Errors
+    ///
+    /// [`DiscoverError`] when there is no tokio runtime here, or no trusted root certificates.
+    pub fn discover(issuer: Issuer, options: RefreshOptions) -> Result<Self, DiscoverError> {
+        let published = Arc::new(Published::nothing());
+        let refresh = Refresh::start(issuer.clone(), Arc::clone(&published), options)?;
+        Ok(Self(Arc::new(Inner { issuer: Some(issuer), published, refresh: Some(refresh) })))
+    }
+
+    /// Waits until there are keys, for `limit` at most. Nobody has to: it is for a start-up that
+    /// wants to serve its first request.
+    ///
+    /// # Errors
+    ///
+    /// [`KeysUnavailable`] when there are none by then; they are still being fetched.
+    pub async fn ready(&self, limit: Duration) -> Result<(), KeysUnavailable> {
+        let now = || self.0.refresh.as_ref().map_or(Timestamp::EPOCH, Refresh::now);
+        let available = async {
+            loop {
+                let mut changed = pin!(self.0.published.changed.notified());
+                changed.as_mut().enable();
+                if self.current(now()).is_ok() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, available).await;
+        self.current(now()).map(|_| ())
+    }
+
+    /// Why the last fetch failed; `None` when it succeeded.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<FetchError> {
+        self.0.published.failure()
     }
 }
 
@@ -99,37 +154,6 @@ impl fmt::Debug for IssuerKeys {
             .field("generation", &self.generation())
             .field("usable_until", &self.0.published.usable_until())
             .finish_non_exhaustive()
-    }
-}
-
-/// The generation of a snapshot that nothing was published in.
-const NOTHING_YET: u64 = 1;
-
-/// What whoever obtains keys shares with the readers.
-struct Published {
-    set: Snapshot<JwkSet>,
-    // Beside the set and not in it: a fetch that brings the same keys extends their time and
-    // leaves their generation alone.
-    usable_until: AtomicI64,
-}
-
-impl Published {
-    fn nothing() -> Self {
-        let never = AtomicI64::new(i64::MIN);
-        Self { set: Snapshot::new(JwkSet::default()), usable_until: never }
-    }
-
-    fn replace(&self, set: JwkSet, usable_until: Timestamp) {
-        self.set.replace(set);
-        self.extend(usable_until);
-    }
-
-    fn extend(&self, usable_until: Timestamp) {
-        self.usable_until.store(usable_until.as_micros(), Ordering::Release);
-    }
-
-    fn usable_until(&self) -> Timestamp {
-        Timestamp::from_micros(self.usable_until.load(Ordering::Acquire))
     }
 }
 

@@ -2,5 +2,10 @@
 
 // In this order: a module uses only those above it.
 pub mod issuer;
+#[cfg(feature = "http")]
+pub mod fetch;
+mod published;
+#[cfg(feature = "http")]
+pub mod refresh;
 pub mod keys;
 pub mod access_token;

@@ -131,3 +131,88 @@ impl BindingError {
         Fault::Peer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zt_core::spiffe::SpiffeId;
+    use zt_core::time::{Timestamp, Validity};
+
+    use super::*;
+    use crate::minted;
+    use crate::oidc::access_token::AccessTokenVerifier;
+    use crate::oidc::keys::IssuerKeys;
+
+    fn peer(leaf: &[u8]) -> Verified<Peer> {
+        let id = SpiffeId::parse("spiffe://example.org/cart").unwrap();
+        let validity = Validity::new(Timestamp::EPOCH, Timestamp::MAX).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a peer for tests")]
+        danger::verified(Peer::new(id, validity, leaf, 1))
+    }
+
+    fn token(cnf: &str) -> Verified<AccessToken> {
+        let issuer = minted::Issuer::new();
+        let claims = format!(
+            r#"{{"iss":"https://issuer.example","aud":"orders","sub":"alice","exp":2000,
+                "email":"a@example.com","email_verified":true{cnf}}}"#
+        );
+        AccessTokenVerifier::builder("https://issuer.example")
+            .unwrap()
+            .audience("orders")
+            .keys(IssuerKeys::fixed(issuer.jwks()))
+            .build()
+            .unwrap()
+            .verify(
+                &issuer.sign(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#, claims),
+                Timestamp::from_secs(1000),
+            )
+            .unwrap()
+    }
+
+    fn bound_to(leaf: &[u8], more: &str) -> Verified<AccessToken> {
+        let digest = minted::base64url(sha256(leaf));
+        token(&format!(r#","cnf":{{"x5t#S256":"{digest}"{more}}}"#))
+    }
+
+    #[test]
+    fn an_unbound_token_has_its_bearer_as_user() {
+        let user = Binding::bearer().user(&token("")).unwrap();
+        assert_eq!((&**user.issuer(), user.subject()), ("https://issuer.example", "alice"));
+        assert_eq!(user.attributes().get("email"), Some(&"a@example.com".into()));
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_anything_is_refused_as_bearer() {
+        for token in [bound_to(b"leaf", ""), token(r#","cnf":{"jkt":"x"}"#)] {
+            assert_eq!(Binding::bearer().user(&token), Err(BindingError::Bound));
+        }
+    }
+
+    #[test]
+    fn a_bound_token_has_a_user_over_the_connection_with_its_certificate_only() {
+        let token = bound_to(b"leaf", "");
+        assert!(Binding::certificate(&peer(b"leaf")).user(&token).is_ok());
+        assert_eq!(
+            Binding::certificate(&peer(b"other")).user(&token),
+            Err(BindingError::OtherCertificate)
+        );
+    }
+
+    #[test]
+    fn an_unbound_token_is_refused_where_possession_is_demanded() {
+        let refused = Binding::certificate(&peer(b"leaf")).user(&token(""));
+        assert_eq!(refused, Err(BindingError::Unbound));
+    }
+
+    #[test]
+    fn a_method_that_cannot_be_checked_is_refused_even_beside_one_that_can() {
+        let binding = Binding::certificate(&peer(b"leaf"));
+        for (token, method) in [
+            (bound_to(b"leaf", r#","jkt":"x""#), "jkt"),
+            (bound_to(b"leaf", r#","future":{}"#), "future"),
+            (token(r#","cnf":{"jwk":{}}"#), "jwk"),
+        ] {
+            let error = BindingError::UnsupportedConfirmation { method: method.into() };
+            assert_eq!(binding.user(&token), Err(error));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One document, fetched from an authority that may be slow, broken or hostile.
+//!
+//! A document is taken when (T-20):
+//!
+//! 1. the answer is complete within the timeout, name lookup and TLS included;
+//! 2. its status is 200: a redirect is not followed, to the same host or another;
+//! 3. its content type is the expected one;
+//! 4. its body has at most [`MAX_LEN`] bytes.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use zt_core::fault::Fault;
+
+use crate::excerpt::excerpt;
+use crate::json::JsonError;
+use crate::jwk::{JwkSetError, MAX_SET_LEN};
+
+/// The largest document that is read, in bytes (T-20).
+pub const MAX_LEN: usize = MAX_SET_LEN;
+
+const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
+
+/// Fetches documents over new connections: there are too few of them to keep one open.
+#[derive(Clone, Debug)]
+pub(super) struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    timeout: Duration,
+}
+
+/// A document as it arrived, and how long its server calls it fresh.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) body: Bytes,
+    pub(super) fresh_for: Option<Duration>,
+}
+
+impl Fetcher {
+    pub(super) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
+        // The connector sets it to what it speaks, and insists on doing so.
+        tls.alpn_protocols.clear();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Self { client, timeout }
+    }
+
+    /// Gets a document. Whether `url` may be asked at all is for the caller to know.
+    pub(super) async fn get(&self, url: &str, types: &[&str]) -> Result<Document, FetchError> {
+        let url = url.parse().map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        let fetched = tokio::time::timeout(self.timeout, self.get_slowly(url, types)).await;
+        fetched.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+    }
+
+    async fn get_slowly(&self, url: Uri, types: &[&str]) -> Result<Document, FetchError> {
+        let request = Request::get(url)
+            .header(ACCEPT, types.join(", "))
+            .header(USER_AGENT, AGENT)
+            .body(Empty::new())
+            .map_err(unreachable)?;
+        let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(FetchError::Status { status: head.status.as_u16() });
+        }
+        check_content_type(&head.headers, types)?;
+        let fresh_for = fresh_for(&head.headers);
+        let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
+        Ok(Document { body, fresh_for })
+    }
+}
+
+fn unreachable(error: impl StdError + Send + Sync + 'static) -> FetchError {
+    FetchError::Unreachable(Arc::new(error))
+}
+
+fn interrupted(error: Box<dyn StdError + Send + Sync>) -> FetchError {
+    if error.is::<LengthLimitError>() {
+        return FetchError::TooLong;
+    }
+    FetchError::Unreachable(error.into())
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The media type, whatever its parameters say (RFC 9110 §8.3.1).
+fn check_content_type(headers: &HeaderMap, types: &[&str]) -> Result<(), FetchError> {
+    let found = text(headers, &CONTENT_TYPE);
+    let media_type = found.split(';').next().unwrap_or_default().trim();
+    if types.iter().any(|expected| expected.eq_ignore_ascii_case(media_type)) {
+        Ok(())
+    } else {
+        Err(FetchError::ContentType { found: excerpt(found) })
+    }
+}
+
+/// What `Cache-Control` leaves of a document's freshness (RFC 9111 §4.2.1, §4.2.3); `None` when it
+/// does not say. Between several answers the shortest counts.
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers
+        .get_all(CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let max_age = directives.filter_map(|directive| max_age(directive.trim())).min()?;
+    let age = text(headers, &AGE).trim().parse().map_or(Duration::ZERO, Duration::from_secs);
+    Some(max_age.saturating_sub(age))
+}
+
+fn max_age(directive: &str) -> Option<Duration> {
+    let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+    match name.to_ascii_lowercase().as_str() {
+        "no-store" | "no-cache" => Some(Duration::ZERO),
+        "max-age" => value.trim_matches('"').parse().ok().map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+/// Why the keys of an issuer could not be fetched.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The URL of the document is not one.
+    #[error("{found:?} is not a URL")]
+    Url {
+        /// The URL, cut.
+        found: String,
+    },
+    /// There was no answer, or it broke off.
+    #[error("the server cannot be reached")]
+    Unreachable(#[source] Arc<dyn StdError + Send + Sync>),
+    /// The answer took too long.
+    #[error("no complete answer within {after:?}")]
+    Timeout {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The answer is something else than 200; redirects are not followed.
+    #[error("the server answered with status {status}")]
+    Status {
+        /// The status.
+        status: u16,
+    },
+    /// The answer is of another type.
+    #[error("the document is of the type {found:?}")]
+    ContentType {
+        /// Its content type, cut.
+        found: String,
+    },
+    /// The answer is longer than [`MAX_LEN`].
+    #[error("the document is longer than {MAX_LEN} bytes")]
+    TooLong,
+    /// The discovery document is not JSON that is accepted.
+    #[error("the discovery document is not JSON that is accepted")]
+    Discovery(#[source] JsonError),
+    /// The discovery document is that of another issuer.
+    #[error("the discovery document is that of the issuer {found:?}")]
+    OtherIssuer {
+        /// Its issuer, cut; empty when it names none.
+        found: String,
+    },
+    /// The discovery document names no place for keys that may be asked.
+    #[error("the discovery document has no jwks_uri that may be asked: {found:?}")]
+    KeysUrl {
+        /// What it names, cut; empty when it names nothing.
+        found: String,
+    },
+    /// The key set is not one.
+    #[error("the key set is not one")]
+    Keys(#[from] JwkSetError),
+}
+
+impl FetchError {
+    /// Whose fault it is: that of the authority.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Authority
+    }
+}

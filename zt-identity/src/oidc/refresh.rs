@@ -1,0 +1,253 @@
+//! Keys kept fresh in the background, at a pace that harms neither the issuer nor its users.
+//!
+//! 1. Discovery comes first, on every fetch: its `issuer` is byte-equal to the configured one, and
+//!    its `jwks_uri` is `https`, or on this machine when the issuer is (OpenID Connect Discovery
+//!    §4.3, T-20).
+//! 2. Keys are fetched again when four fifths of their time have passed: 10 minutes, or less where
+//!    `Cache-Control` says so, but no less than 30 s (T-21).
+//! 3. A token that names an unknown key asks for a fetch, which begins no sooner than 30 s after
+//!    the last one began, however many ask (T-22). A bad signature asks for nothing.
+//! 4. After a failure the next attempt waits 1 s, then 2, 4, and up to 30 s; nobody shortens that
+//!    (T-22).
+//! 5. Keys that cannot be refreshed count for another hour, then no longer (T-23). A set without a
+//!    usable key replaces the one before like any other: it vouches for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_rustls::ConfigBuilderExt;
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use zt_core::fault::Fault;
+use zt_core::time::{Clock, SystemClock, Timestamp};
+
+use crate::excerpt::excerpt;
+use crate::json::Object;
+use crate::jwk::JwkSet;
+use crate::oidc::fetch::{FetchError, Fetcher};
+use crate::oidc::issuer::Issuer;
+use crate::oidc::published::Published;
+
+/// RFC 7517 §8.5.2, and what most issuers say instead.
+const KEY_SET_TYPES: &[&str] = &["application/jwk-set+json", "application/json"];
+
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// An issuer that allows no caching at all is still not asked more often than this.
+const MIN_TIME_TO_LIVE: Duration = Duration::from_secs(30);
+/// No option makes anything faster than this.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How keys are fetched; the default is what the [module](self) says.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct RefreshOptions {
+    clock: Arc<dyn Clock>,
+    tls: Option<ClientConfig>,
+    timeout: Duration,
+    time_to_live: Duration,
+    stale_if_error: Duration,
+    unknown_key_interval: Duration,
+}
+
+impl Default for RefreshOptions {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            tls: None,
+            timeout: Duration::from_secs(5),
+            time_to_live: Duration::from_secs(600),
+            stale_if_error: Duration::from_secs(3600),
+            unknown_key_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RefreshOptions {
+    /// The clock that keys grow old by: the one whose time verifiers are given.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How the server is authenticated, instead of by the root certificates of this machine.
+    pub fn tls(mut self, config: ClientConfig) -> Self {
+        self.tls = Some(config);
+        self
+    }
+
+    /// How long one document may take, 5 s unless stated otherwise.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long keys are fresh, 10 minutes unless stated otherwise; `Cache-Control` may shorten it.
+    pub fn time_to_live(mut self, time: Duration) -> Self {
+        self.time_to_live = time.max(MIN_INTERVAL);
+        self
+    }
+
+    /// How long keys count beyond that while they cannot be refreshed, 1 h unless stated otherwise.
+    pub fn stale_if_error(mut self, time: Duration) -> Self {
+        self.stale_if_error = time;
+        self
+    }
+
+    /// How far two fetches for unknown keys are apart, 30 s unless stated otherwise.
+    pub fn unknown_key_interval(mut self, interval: Duration) -> Self {
+        self.unknown_key_interval = interval.max(MIN_INTERVAL);
+        self
+    }
+
+    /// How long keys are fresh that their server calls fresh for this long.
+    fn fresh_for(&self, said: Option<Duration>) -> Duration {
+        let at_least = MIN_TIME_TO_LIVE.min(self.time_to_live);
+        said.map_or(self.time_to_live, |said| said.clamp(at_least, self.time_to_live))
+    }
+}
+
+/// A task that refreshes keys until this is dropped.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    clock: Arc<dyn Clock>,
+    task: AbortHandle,
+}
+
+impl Refresh {
+    pub(super) fn start(
+        issuer: Issuer,
+        published: Arc<Published>,
+        mut options: RefreshOptions,
+    ) -> Result<Self, DiscoverError> {
+        let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
+        let tls = options.tls.take().map_or_else(native_roots, Ok)?;
+        let fetcher = Fetcher::new(tls, options.timeout);
+        let clock = Arc::clone(&options.clock);
+        let refresher = Refresher { issuer, published, options, fetcher, body: Bytes::new() };
+        Ok(Self { clock, task: runtime.spawn(refresher.run()).abort_handle() })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn native_roots() -> Result<ClientConfig, DiscoverError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| DiscoverError::Tls(Arc::new(error)))?
+        .with_native_roots()
+        .map_err(|error| DiscoverError::Tls(Arc::new(error)))?;
+    Ok(builder.with_no_client_auth())
+}
+
+struct Refresher {
+    issuer: Issuer,
+    published: Arc<Published>,
+    options: RefreshOptions,
+    fetcher: Fetcher,
+    /// The key set as it was published last.
+    body: Bytes,
+}
+
+impl Refresher {
+    async fn run(mut self) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let begun = Instant::now();
+            match self.fetch().await {
+                Ok(fresh_for) => {
+                    self.published.set_failure(None);
+                    self.published.answered();
+                    backoff = FIRST_BACKOFF;
+                    self.rest(begun, fresh_for).await;
+                }
+                Err(failure) => {
+                    self.published.set_failure(Some(failure));
+                    sleep(backoff).await;
+                    backoff = backoff.saturating_mul(2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+
+    /// Until most of the time has passed, or a key is wanted that is not there.
+    async fn rest(&self, begun: Instant, fresh_for: Duration) {
+        let wanted = async {
+            self.published.wanted().await;
+            if let Some(soonest) = begun.checked_add(self.options.unknown_key_interval) {
+                sleep_until(soonest).await;
+            }
+        };
+        let _ = timeout(ahead_of(fresh_for), wanted).await;
+    }
+
+    /// Fetches and publishes the keys, and says how long they are fresh.
+    async fn fetch(&mut self) -> Result<Duration, FetchError> {
+        let now = self.options.clock.now();
+        let url = self.keys_url().await?;
+        let keys = self.fetcher.get(&url, KEY_SET_TYPES).await?;
+        let fresh_for = self.options.fresh_for(keys.fresh_for);
+        let usable_until =
+            now.saturating_add(fresh_for).saturating_add(self.options.stale_if_error);
+        if self.body == keys.body {
+            self.published.extend(usable_until);
+        } else {
+            self.published.replace(JwkSet::parse(&keys.body)?, usable_until);
+            self.body = keys.body;
+        }
+        Ok(fresh_for)
+    }
+
+    async fn keys_url(&self) -> Result<String, FetchError> {
+        let document =
+            self.fetcher.get(&self.issuer.discovery_url(), &["application/json"]).await?;
+        let discovery = Object::parse(&document.body).map_err(FetchError::Discovery)?;
+        let text = |name| discovery.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+        let issuer = text("issuer");
+        if issuer != self.issuer.as_str() {
+            return Err(FetchError::OtherIssuer { found: excerpt(issuer) });
+        }
+        let url = text("jwks_uri");
+        if !self.issuer.admits_keys_at(url) {
+            return Err(FetchError::KeysUrl { found: excerpt(url) });
+        }
+        Ok(url.to_owned())
+    }
+}
+
+/// Four fifths of a time.
+fn ahead_of(time: Duration) -> Duration {
+    time.saturating_sub(time.checked_div(5).unwrap_or_default())
+}
+
+/// Why the keys of an issuer cannot be kept fresh at all.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiscoverError {
+    /// There is no tokio runtime to refresh keys in.
+    #[error("keys are refreshed in a tokio runtime, and there is none here")]
+    NoRuntime,
+    /// The root certificates of this machine cannot be used.
+    #[error("the root certificates of this machine cannot be used")]
+    Tls(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl DiscoverError {
+    /// Whose fault it is: that of the embedding program.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
