@@ -72,55 +72,89 @@ impl fmt::Display for DenyReason {
 ///
 /// A yes comes from `danger` only:
 ///
-/// ```compile_fail,E0451
-/// let forged = zt_core::decision::Answer { denied: None, policy: None };
+/// ```compile_fail,E0423
+/// let forged = zt_core::decision::Answer(None);
+/// ```
+///
+/// and answers one question once, as it cannot be cloned:
+///
+/// ```compile_fail,E0308
+/// use zt_core::decision::{Answer, Decision};
+///
+/// fn reuse(decision: &Decision) -> Answer {
+///     decision.answers().next().unwrap().1.clone()
+/// }
 /// ```
 #[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer(Verdict);
+
+/// What an answer says, to be kept when the answer itself is spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Verdict {
     denied: Option<DenyReason>,
     policy: Option<Arc<str>>,
 }
 
 impl Answer {
     pub(crate) const fn allowed(policy: Arc<str>) -> Self {
-        Self { denied: None, policy: Some(policy) }
+        Self(Verdict { denied: None, policy: Some(policy) })
+    }
+
+    const fn no(reason: DenyReason, policy: Option<Arc<str>>) -> Self {
+        Self(Verdict { denied: Some(reason), policy })
     }
 
     /// No: this policy forbids it.
     pub fn forbidden(policy: impl Into<Arc<str>>) -> Self {
-        Self { denied: Some(DenyReason::Forbidden), policy: Some(policy.into()) }
+        Self::no(DenyReason::Forbidden, Some(policy.into()))
     }
 
     /// No: nothing permits it.
     pub const fn not_permitted() -> Self {
-        Self { denied: Some(DenyReason::NotPermitted), policy: None }
+        Self::no(DenyReason::NotPermitted, None)
     }
 
     /// No: an evaluation failed, in this policy if it was one policy's fault.
     pub const fn error(policy: Option<Arc<str>>) -> Self {
-        Self { denied: Some(DenyReason::Error), policy }
+        Self::no(DenyReason::Error, policy)
     }
 
     /// No: there is no policy that may still be trusted.
     pub const fn unavailable() -> Self {
-        Self { denied: Some(DenyReason::Unavailable), policy: None }
+        Self::no(DenyReason::Unavailable, None)
     }
 
     /// Why it is no, or `None` when it is yes.
     #[must_use]
     pub const fn denied(&self) -> Option<DenyReason> {
-        self.denied
+        self.0.denied
     }
 
     /// The policy that determined the answer.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
-        self.policy.as_deref()
+        self.0.policy.as_deref()
+    }
+
+    pub(crate) const fn verdict(&self) -> &Verdict {
+        &self.0
+    }
+}
+
+impl Verdict {
+    pub(crate) const fn is_allow(&self) -> bool {
+        self.denied.is_none()
     }
 }
 
 impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {
@@ -130,8 +164,8 @@ impl Serialize for Answer {
             #[serde(skip_serializing_if = "Option::is_none")]
             policy: Option<&'a str>,
         }
-        let effect = if self.denied.is_none() { "allow" } else { "deny" };
-        Shown { effect, reason: self.denied, policy: self.policy() }.serialize(serializer)
+        let effect = if self.is_allow() { "allow" } else { "deny" };
+        Shown { effect, reason: self.denied, policy: self.policy.as_deref() }.serialize(serializer)
     }
 }
 
@@ -216,6 +250,10 @@ impl Decision {
     #[must_use]
     pub const fn version(&self) -> PolicyVersion {
         self.version
+    }
+
+    pub(crate) fn verdicts(&self) -> (Verdict, Option<Verdict>) {
+        (self.workload.verdict().clone(), self.user.as_ref().map(|user| user.verdict().clone()))
     }
 
     /// Every answer, with whom it is about.

@@ -1,4 +1,4 @@
-//! The nouns of a zero-trust request.
+#![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
 pub mod fault;
@@ -14,3 +14,4 @@ pub mod request;
 pub mod decision;
 pub mod danger;
 pub mod record;
+pub mod watch;

@@ -18,10 +18,10 @@ use serde::{Serialize, Serializer};
 pub use queue::{Append, AppendError, BackPressure, Builder, RecordQueue, Stats, Unwritten};
 pub use sink::{JsonLines, RecordSink};
 
-use crate::decision::{Answer, Decision, PolicyVersion};
+use crate::decision::{Decision, PolicyVersion, Verdict};
 use crate::peer::Peer;
 use crate::principal::Principal;
-use crate::request::{Action, Context, Request, Resource, SubjectKind};
+use crate::request::{Action, Context, Request, Resource};
 use crate::verified::Verified;
 
 /// One decision, or one refusal before a decision. Serialized, it is one JSON object:
@@ -53,7 +53,7 @@ pub struct Record {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
-    Decided { workload: Answer, user: Option<Answer>, version: PolicyVersion },
+    Decided { workload: Verdict, user: Option<Verdict>, version: PolicyVersion },
     Refused { reason: &'static str },
 }
 
@@ -61,19 +61,13 @@ impl Record {
     /// The record of a decision: who asked, for what, when and from where, every answer with the
     /// policy that determined it, and the version of the policies.
     pub fn of(request: &Request<'_>, decision: &Decision) -> Self {
-        let answer = |kind| {
-            decision.answers().find(|(subject, _)| *subject == kind).map(|(_, answer)| answer)
-        };
+        let (workload, user) = decision.verdicts();
         Self {
             principal: Some(request.principal().clone()),
             action: Some(decision.action().clone()),
             resource: Some(decision.resource().clone()),
             context: request.context().clone(),
-            outcome: Outcome::Decided {
-                workload: answer(SubjectKind::Workload).cloned().unwrap_or(Answer::error(None)),
-                user: answer(SubjectKind::User).cloned(),
-                version: decision.version(),
-            },
+            outcome: Outcome::Decided { workload, user, version: decision.version() },
         }
     }
 
@@ -101,8 +95,7 @@ impl Record {
     pub fn is_allowed(&self) -> bool {
         match &self.outcome {
             Outcome::Decided { workload, user, .. } => {
-                workload.denied().is_none()
-                    && user.as_ref().is_none_or(|answer| answer.denied().is_none())
+                workload.is_allow() && user.as_ref().is_none_or(Verdict::is_allow)
             }
             Outcome::Refused { .. } => false,
         }
@@ -131,9 +124,9 @@ impl Serialize for Record {
         }
         #[derive(Serialize)]
         struct Answers<'a> {
-            workload: &'a Answer,
+            workload: &'a Verdict,
             #[serde(skip_serializing_if = "Option::is_none")]
-            user: Option<&'a Answer>,
+            user: Option<&'a Verdict>,
         }
         let (event, reason, answers, policies) = match &self.outcome {
             Outcome::Decided { workload, user, version } => {
@@ -160,7 +153,9 @@ impl Serialize for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Answer;
     use crate::principal::{User, Workload};
+    use crate::request::SubjectKind;
     use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
 

@@ -1,1 +1,11 @@
-//! Mutual TLS with SPIFFE identities on rustls: server and client configs that stay right while everything rotates.
+#![doc = include_str!("../README.md")]
+
+// In this order: a module uses only those above it.
+pub mod provider;
+mod verifier;
+mod resolver;
+pub mod connection;
+#[cfg(feature = "serve")]
+pub mod serve;
+
+pub use connection::{Acceptor, Connector};

@@ -1,0 +1,15 @@
+//! The vocabulary.
+
+use std::hint::black_box;
+
+use zt_benches::Scenario;
+use zt_core::spiffe::SpiffeIdRef;
+
+const ID: &str = "spiffe://example.org/ns/shop/sa/cart";
+
+pub fn scenarios() -> Vec<Scenario> {
+    vec![
+        Scenario::new("core/spiffe-id-parse", || SpiffeIdRef::parse(black_box(ID)).is_ok())
+            .peer("spiffe", || spiffe::SpiffeId::new(black_box(ID)).is_ok()),
+    ]
+}

@@ -1,0 +1,421 @@
+//! The allow-list of signature algorithms, and the one door to cryptography.
+//!
+//! A signature counts when, in this order:
+//!
+//! 1. its algorithm's name is on the list, letter for letter; `none` and `HS*` are not (RFC 8725
+//!    §3.1, T-04);
+//! 2. the key is sound: RSA with 2048 to 8192 bits and an odd exponent 3 ≤ e < 2³³, a point on
+//!    P-256 or P-384, 32 bytes for Ed25519 (T-08);
+//! 3. the key is of the type that the algorithm signs with (RFC 8725 §3.1, T-04);
+//! 4. it verifies; an ECDSA signature is r and s at their fixed length, 1 ≤ r, s < n (RFC 7518
+//!    §3.4).
+//!
+//! Everything here is [`ring`]. It has no P-521, so ES512 is refused by name.
+
+use std::fmt;
+
+use ring::signature::{
+    self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+};
+use ring::{agreement, digest, rand};
+use zt_core::fault::Fault;
+
+use crate::excerpt::excerpt;
+
+/// A signature algorithm of JWS that is accepted (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// RSASSA-PSS with SHA-384.
+    Ps384,
+    /// RSASSA-PSS with SHA-512.
+    Ps512,
+    /// ECDSA over P-256 with SHA-256.
+    Es256,
+    /// ECDSA over P-384 with SHA-384.
+    Es384,
+    /// Ed25519, under both of its names: `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864).
+    EdDsa,
+}
+
+/// How `ring` checks the signatures of an algorithm.
+enum Scheme {
+    Rsa(&'static RsaParameters),
+    Point(&'static dyn VerificationAlgorithm),
+}
+
+impl Algorithm {
+    /// Every algorithm of the list.
+    pub const ALL: &'static [Self] = &[
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+    ];
+
+    /// The algorithm that `alg` names.
+    ///
+    /// # Errors
+    ///
+    /// [`AlgorithmError`] for every name that is not on the list: `none`, `HS256`, `ES512`,
+    /// another case.
+    pub fn from_name(alg: &str) -> Result<Self, AlgorithmError> {
+        match alg {
+            "RS256" => Ok(Self::Rs256),
+            "RS384" => Ok(Self::Rs384),
+            "RS512" => Ok(Self::Rs512),
+            "PS256" => Ok(Self::Ps256),
+            "PS384" => Ok(Self::Ps384),
+            "PS512" => Ok(Self::Ps512),
+            "ES256" => Ok(Self::Es256),
+            "ES384" => Ok(Self::Es384),
+            "EdDSA" | "Ed25519" => Ok(Self::EdDsa),
+            other => Err(AlgorithmError { name: excerpt(other) }),
+        }
+    }
+
+    /// Its name in a JWS header.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The type of key that it signs with.
+    #[must_use]
+    pub const fn key_type(self) -> KeyType {
+        match self {
+            Self::Rs256 | Self::Rs384 | Self::Rs512 => KeyType::Rsa,
+            Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
+            Self::Es256 => KeyType::P256,
+            Self::Es384 => KeyType::P384,
+            Self::EdDsa => KeyType::Ed25519,
+        }
+    }
+
+    fn scheme(self) -> Scheme {
+        match self {
+            Self::Rs256 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Self::Rs384 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            Self::Rs512 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            Self::Ps256 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            Self::Ps384 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            Self::Ps512 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            Self::Es256 => Scheme::Point(&signature::ECDSA_P256_SHA256_FIXED),
+            Self::Es384 => Scheme::Point(&signature::ECDSA_P384_SHA384_FIXED),
+            Self::EdDsa => Scheme::Point(&signature::ED25519),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is not on the list of algorithms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature algorithm {name:?} is not allowed")]
+#[non_exhaustive]
+pub struct AlgorithmError {
+    /// The name, cut.
+    pub name: String,
+}
+
+impl AlgorithmError {
+    /// Whose fault it is: that of whoever named the algorithm.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Peer
+    }
+}
+
+/// What a public key is of: `kty`, and `crv` where there are curves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyType {
+    /// RSA.
+    Rsa,
+    /// The elliptic curve P-256.
+    P256,
+    /// The elliptic curve P-384.
+    P384,
+    /// The Edwards curve Ed25519.
+    Ed25519,
+}
+
+impl KeyType {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "RSA",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A public key that is sound, by rule 2 above.
+#[derive(Clone)]
+pub struct PublicKey(Key);
+
+#[derive(Clone)]
+enum Key {
+    // INVARIANT: both integers passed `check_modulus` and `check_exponent`.
+    Rsa(RsaPublicKeyComponents<Box<[u8]>>),
+    // INVARIANT: P-256, P-384: 0x04, x, y of a point on the curve; Ed25519: 32 bytes.
+    Point { key_type: KeyType, bytes: Box<[u8]> },
+}
+
+impl PublicKey {
+    /// An RSA key: modulus and public exponent, big-endian, without a leading zero.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when one of them is out of range.
+    pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
+        check_modulus(n)?;
+        check_exponent(e)?;
+        Ok(Self(Key::Rsa(RsaPublicKeyComponents { n: n.into(), e: e.into() })))
+    }
+
+    /// A point on P-256 with these coordinates of 32 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
+    pub fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        Self::point(KeyType::P256, 32, &agreement::ECDH_P256, x, y)
+    }
+
+    /// A point on P-384 with these coordinates of 48 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
+    pub fn p384(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        Self::point(KeyType::P384, 48, &agreement::ECDH_P384, x, y)
+    }
+
+    fn point(
+        key_type: KeyType,
+        len: usize,
+        curve: &'static agreement::Algorithm,
+        x: &[u8],
+        y: &[u8],
+    ) -> Result<Self, KeyError> {
+        for coordinate in [x, y] {
+            if coordinate.len() != len {
+                return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
+            }
+        }
+        let bytes: Box<[u8]> = [&[0x04], x, y].concat().into();
+        check_on_curve(curve, &bytes).map_err(|()| KeyError::NotOnCurve { key_type })?;
+        Ok(Self(Key::Point { key_type, bytes }))
+    }
+
+    /// An Ed25519 key of 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Length`] when it has another length.
+    pub fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::Ed25519;
+        if x.len() != 32 {
+            return Err(KeyError::Length { key_type, len: x.len(), expected: 32 });
+        }
+        Ok(Self(Key::Point { key_type, bytes: x.into() }))
+    }
+
+    /// What it is a key of.
+    #[must_use]
+    pub const fn key_type(&self) -> KeyType {
+        match &self.0 {
+            Key::Rsa(_) => KeyType::Rsa,
+            Key::Point { key_type, .. } => *key_type,
+        }
+    }
+
+    /// Whether the owner of this key signed `message`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] when the key is of another type than the algorithm, or when the
+    /// signature does not verify; why it does not is nobody's business.
+    pub fn verify(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        let key_type = self.key_type();
+        if algorithm.key_type() != key_type {
+            return Err(SignatureError::WrongKeyType { algorithm, key_type });
+        }
+        let verified = match (&self.0, algorithm.scheme()) {
+            (Key::Rsa(key), Scheme::Rsa(parameters)) => key.verify(parameters, message, signature),
+            (Key::Point { bytes, .. }, Scheme::Point(scheme)) => {
+                UnparsedPublicKey::new(scheme, bytes).verify(message, signature)
+            }
+            (Key::Rsa(_), Scheme::Point(_)) | (Key::Point { .. }, Scheme::Rsa(_)) => {
+                Err(ring::error::Unspecified)
+            }
+        };
+        verified.map_err(|ring::error::Unspecified| SignatureError::Invalid)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PublicKey").field(&self.key_type()).finish()
+    }
+}
+
+/// 2048 to 8192 bits, odd, and spelled without a leading zero (RFC 7518 §3.3, §6.3.1.1; T-08).
+fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
+    let first = n.first().copied().unwrap_or(0);
+    let bits = n.len().saturating_mul(8).saturating_sub(leading_zeros(first));
+    if first == 0 || n.last().is_none_or(|last| last & 1 == 0) {
+        return Err(KeyError::Modulus);
+    }
+    if !(2048..=8192).contains(&bits) {
+        return Err(KeyError::ModulusSize { bits });
+    }
+    Ok(())
+}
+
+fn leading_zeros(byte: u8) -> usize {
+    usize::try_from(byte.leading_zeros()).unwrap_or(8)
+}
+
+/// Odd and 3 ≤ e < 2³³: as far as `ring` computes, which is farther than anyone signs (T-08).
+fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
+    let sized = (1..=5).contains(&e.len()) && e.first().is_some_and(|first| *first != 0);
+    let value = e.iter().fold(0u64, |value, byte| value.wrapping_shl(8) | u64::from(*byte));
+    if sized && value & 1 == 1 && (3..1 << 33).contains(&value) {
+        Ok(())
+    } else {
+        Err(KeyError::Exponent)
+    }
+}
+
+/// `ring` tells whether a point lies on its curve only when it computes with it. An agreement with
+/// a key of ours does nothing else that could fail, and its result is thrown away.
+fn check_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> Result<(), ()> {
+    let ours = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new())
+        .map_err(|ring::error::Unspecified| ())?;
+    agreement::agree_ephemeral(ours, &agreement::UnparsedPublicKey::new(curve, point), |_| ())
+        .map_err(|ring::error::Unspecified| ())
+}
+
+/// Why a public key is not sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// The modulus is even or begins with a zero.
+    #[error("the modulus is even or begins with a zero")]
+    Modulus,
+    /// The modulus is too small to be safe or too large to be verified in time.
+    #[error("the modulus has {bits} bits, and 2048 to 8192 are accepted")]
+    ModulusSize {
+        /// Its size in bits.
+        bits: usize,
+    },
+    /// The public exponent is even, too small or too large.
+    #[error("the public exponent is not odd and between 3 and 2^33")]
+    Exponent,
+    /// A coordinate or key has another length than its curve demands.
+    #[error("{len} bytes, where {key_type} has {expected}")]
+    Length {
+        /// The curve.
+        key_type: KeyType,
+        /// The length found, in bytes.
+        len: usize,
+        /// The length demanded, in bytes.
+        expected: usize,
+    },
+    /// The point is not on its curve.
+    #[error("the point is not on {key_type}")]
+    NotOnCurve {
+        /// The curve.
+        key_type: KeyType,
+    },
+}
+
+impl KeyError {
+    /// Whose fault it is: that of the authority that published the key.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Authority
+    }
+}
+
+/// Why a signature does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// The algorithm needs a key of another type.
+    #[error("{algorithm} cannot be verified with a key of {key_type}")]
+    WrongKeyType {
+        /// The algorithm of the signature.
+        algorithm: Algorithm,
+        /// The type of the key.
+        key_type: KeyType,
+    },
+    /// The key is published for another algorithm only.
+    #[error("the key is for {pinned} and the signature is {algorithm}")]
+    WrongAlgorithm {
+        /// The algorithm of the signature.
+        algorithm: Algorithm,
+        /// The algorithm that the key is for.
+        pinned: Algorithm,
+    },
+    /// The signature does not verify.
+    #[error("the signature does not verify")]
+    Invalid,
+}
+
+impl SignatureError {
+    /// Whose fault it is: that of whoever sent the signature.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Peer
+    }
+}
+
+/// The SHA-256 digest of `data`.
+#[must_use]
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    digest
+}

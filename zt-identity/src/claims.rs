@@ -1,0 +1,332 @@
+//! The registered claims: who says it, to whom, and when it counts (RFC 7519 §4.1).
+//!
+//! - [`check_issuer`]: `iss` is the expected one, byte for byte (T-10).
+//! - [`Audience::check`]: `aud` is a text or an array of texts and holds an expected value (T-10).
+//! - [`subject`]: `sub` is a text that is not empty (T-10).
+//! - [`TimeRules::check`]: `exp` is there and in the future, `nbf` and `iat`, where present, are
+//!   in the past, give or take a leeway; a maximum lifetime may be set (T-11).
+//!
+//! A `NumericDate` is a JSON number of seconds, with a fraction or without, from 1970 up to the
+//! end of the year 9999. A date in milliseconds lies beyond that, and is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zt_core::fault::Fault;
+use zt_core::time::Timestamp;
+
+use crate::excerpt::excerpt;
+use crate::json::{Object, Value};
+
+/// How far clocks may be apart, unless stated otherwise (T-11).
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
+/// How far clocks may be apart at most (T-11).
+pub const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// 9999-12-31T23:59:59Z, the last second that has a civil date everywhere.
+const MAX_DATE: Timestamp = Timestamp::from_secs(253_402_300_799);
+
+/// `iss` is present, a text, and the expected one.
+///
+/// # Errors
+///
+/// [`ClaimsError`] when it is not.
+pub fn check_issuer(claims: &Object<'_>, expected: &str) -> Result<(), ClaimsError> {
+    let found = required_text(claims, "iss")?;
+    if found == expected { Ok(()) } else { Err(ClaimsError::Issuer { found: excerpt(found) }) }
+}
+
+/// `sub`: present, a text, and not empty.
+///
+/// # Errors
+///
+/// [`ClaimsError`] when it is not.
+pub fn subject<'c>(claims: &'c Object<'_>) -> Result<&'c str, ClaimsError> {
+    match required_text(claims, "sub")? {
+        "" => Err(ClaimsError::Malformed { claim: "sub" }),
+        subject => Ok(subject),
+    }
+}
+
+/// A claim that is text; `None` when there is none.
+///
+/// # Errors
+///
+/// [`ClaimsError::Malformed`] when it is something else.
+pub fn text<'c>(
+    claims: &'c Object<'_>,
+    claim: &'static str,
+) -> Result<Option<&'c str>, ClaimsError> {
+    match claims.get(claim) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(ClaimsError::Malformed { claim }),
+    }
+}
+
+fn required_text<'c>(claims: &'c Object<'_>, claim: &'static str) -> Result<&'c str, ClaimsError> {
+    text(claims, claim)?.ok_or(ClaimsError::Missing { claim })
+}
+
+/// A claim that is a `NumericDate`; `None` when there is none.
+///
+/// # Errors
+///
+/// [`ClaimsError::Malformed`] when it is something else, or out of range.
+pub fn date(claims: &Object<'_>, claim: &'static str) -> Result<Option<Timestamp>, ClaimsError> {
+    let Some(value) = claims.get(claim) else { return Ok(None) };
+    let date = value.as_number().and_then(numeric_date);
+    date.map(Some).ok_or(ClaimsError::Malformed { claim })
+}
+
+/// Seconds since the epoch, as JSON wrote them (RFC 7519 §2).
+fn numeric_date(number: &str) -> Option<Timestamp> {
+    let date = match number.parse() {
+        Ok(secs) => Timestamp::from_secs(secs),
+        // Refuses what is negative, infinite or too large.
+        Err(_) => {
+            Timestamp::EPOCH.saturating_add(Duration::try_from_secs_f64(number.parse().ok()?).ok()?)
+        }
+    };
+    (Timestamp::EPOCH..=MAX_DATE).contains(&date).then_some(date)
+}
+
+/// For whom a token has to be: a set of names that is never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    // INVARIANT: not empty, and no name is empty.
+    expected: Vec<Arc<str>>,
+    all: bool,
+}
+
+impl Audience {
+    /// A token is for us when its `aud` holds any of these names.
+    ///
+    /// # Errors
+    ///
+    /// [`EmptyAudience`] when there is no name, or an empty one: such a verifier would accept
+    /// every token, or none.
+    pub fn any<S: Into<Arc<str>>>(
+        expected: impl IntoIterator<Item = S>,
+    ) -> Result<Self, EmptyAudience> {
+        let expected: Vec<Arc<str>> = expected.into_iter().map(Into::into).collect();
+        if expected.is_empty() || expected.iter().any(|name| name.is_empty()) {
+            return Err(EmptyAudience);
+        }
+        Ok(Self { expected, all: false })
+    }
+
+    /// A token is for us when its `aud` holds all of these names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Audience::any`].
+    pub fn all<S: Into<Arc<str>>>(
+        expected: impl IntoIterator<Item = S>,
+    ) -> Result<Self, EmptyAudience> {
+        Ok(Self { all: true, ..Self::any(expected)? })
+    }
+
+    /// `aud` is present, a text or an array of texts, and names us.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimsError`] when it does not.
+    pub fn check(&self, claims: &Object<'_>) -> Result<(), ClaimsError> {
+        let malformed = ClaimsError::Malformed { claim: "aud" };
+        let values = match claims.get("aud") {
+            None => return Err(ClaimsError::Missing { claim: "aud" }),
+            Some(Value::Array(values)) => values.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+        };
+        if values.iter().any(|value| value.as_str().is_none()) {
+            return Err(malformed);
+        }
+        let named = |name: &Arc<str>| values.iter().any(|value| value.as_str() == Some(name));
+        let for_us = if self.all {
+            self.expected.iter().all(named)
+        } else {
+            self.expected.iter().any(named)
+        };
+        if for_us { Ok(()) } else { Err(ClaimsError::Audience) }
+    }
+}
+
+/// An expected audience without a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an expected audience needs a name that is not empty")]
+#[non_exhaustive]
+pub struct EmptyAudience;
+
+impl EmptyAudience {
+    /// Whose fault it is: that of the embedding program.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+/// How the dates of a token are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRules {
+    // INVARIANT: at most MAX_LEEWAY.
+    leeway: Duration,
+    max_lifetime: Option<Duration>,
+}
+
+impl Default for TimeRules {
+    /// A leeway of [`DEFAULT_LEEWAY`] and no maximum lifetime.
+    fn default() -> Self {
+        Self { leeway: DEFAULT_LEEWAY, max_lifetime: None }
+    }
+}
+
+impl TimeRules {
+    /// With this leeway for clocks that are apart.
+    ///
+    /// # Errors
+    ///
+    /// [`LeewayTooLong`] beyond [`MAX_LEEWAY`]: such a clock is to be repaired instead.
+    pub fn with_leeway(self, leeway: Duration) -> Result<Self, LeewayTooLong> {
+        if leeway > MAX_LEEWAY {
+            return Err(LeewayTooLong { leeway });
+        }
+        Ok(Self { leeway, ..self })
+    }
+
+    /// Refuses tokens that live longer than this, from `iat` (or `nbf`, or now) to `exp`.
+    #[must_use]
+    pub const fn with_max_lifetime(self, max: Duration) -> Self {
+        Self { max_lifetime: Some(max), ..self }
+    }
+
+    /// Judges the dates of a token at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimsError`] names the first rule that is broken.
+    pub fn check(&self, claims: &Object<'_>, now: Timestamp) -> Result<Lifetime, ClaimsError> {
+        let expires = date(claims, "exp")?.ok_or(ClaimsError::Missing { claim: "exp" })?;
+        let not_before = date(claims, "nbf")?;
+        let issued_at = date(claims, "iat")?;
+        self.check_expiry(expires, now)?;
+        let soon = now.saturating_add(self.leeway);
+        if let Some(not_before) = not_before.filter(|begin| *begin > soon) {
+            return Err(ClaimsError::NotYetValid { now, not_before });
+        }
+        if let Some(issued_at) = issued_at.filter(|begin| *begin > soon) {
+            return Err(ClaimsError::IssuedInFuture { now, issued_at });
+        }
+        self.check_lifetime(issued_at.or(not_before).unwrap_or(now), expires)?;
+        Ok(Lifetime { expires, issued_at })
+    }
+
+    /// "on or after which the JWT MUST NOT be accepted" (RFC 7519 §4.1.4).
+    fn check_expiry(&self, expires: Timestamp, now: Timestamp) -> Result<(), ClaimsError> {
+        if now >= expires.saturating_add(self.leeway) {
+            return Err(ClaimsError::Expired { now, expires });
+        }
+        Ok(())
+    }
+
+    fn check_lifetime(&self, begin: Timestamp, expires: Timestamp) -> Result<(), ClaimsError> {
+        let lifetime = expires.since(begin);
+        match self.max_lifetime {
+            Some(max) if lifetime > max => Err(ClaimsError::LivesTooLong { lifetime, max }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A leeway beyond [`MAX_LEEWAY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a leeway of {leeway:?}, and at most {MAX_LEEWAY:?} are granted")]
+#[non_exhaustive]
+pub struct LeewayTooLong {
+    /// The leeway that was asked for.
+    pub leeway: Duration,
+}
+
+impl LeewayTooLong {
+    /// Whose fault it is: that of the embedding program.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+/// The dates of a token that were found to be good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetime {
+    /// `exp`.
+    pub expires: Timestamp,
+    /// `iat`.
+    pub issued_at: Option<Timestamp>,
+}
+
+/// Why the claims of a token are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimsError {
+    /// A claim is missing.
+    #[error("the claim {claim:?} is missing")]
+    Missing {
+        /// The claim.
+        claim: &'static str,
+    },
+    /// A claim is of the wrong type, empty or out of range.
+    #[error("the claim {claim:?} is malformed")]
+    Malformed {
+        /// The claim.
+        claim: &'static str,
+    },
+    /// Someone else issued the token.
+    #[error("the issuer is {found:?}, which is not the expected one")]
+    Issuer {
+        /// The issuer, cut.
+        found: String,
+    },
+    /// The token is for someone else.
+    #[error("the token is not for this audience")]
+    Audience,
+    /// The token is over.
+    #[error("expired at {expires}, and it is {now}")]
+    Expired {
+        /// The moment asked about.
+        now: Timestamp,
+        /// When the token ended.
+        expires: Timestamp,
+    },
+    /// The token does not count yet.
+    #[error("not valid before {not_before}, and it is {now}")]
+    NotYetValid {
+        /// The moment asked about.
+        now: Timestamp,
+        /// When the token begins.
+        not_before: Timestamp,
+    },
+    /// The token claims to be issued in the future.
+    #[error("issued at {issued_at}, and it is {now}")]
+    IssuedInFuture {
+        /// The moment asked about.
+        now: Timestamp,
+        /// When the token claims to be issued.
+        issued_at: Timestamp,
+    },
+    /// The token lives longer than is accepted.
+    #[error("a lifetime of {lifetime:?}, and at most {max:?} are accepted")]
+    LivesTooLong {
+        /// Its lifetime.
+        lifetime: Duration,
+        /// The longest that is accepted.
+        max: Duration,
+    },
+}
+
+impl ClaimsError {
+    /// Whose fault it is: that of whoever sent the token.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Peer
+    }
+}

@@ -1,0 +1,421 @@
+//! JSON as a peer may send it: one object, read in one way only.
+//!
+//! [`Object::parse`] accepts bytes when (T-03, RFC 8725 §3.3, RFC 7515 §4):
+//!
+//! 1. they are UTF-8;
+//! 2. they are one JSON object of RFC 8259, with nothing but whitespace around it;
+//! 3. nothing lies deeper than [`MAX_DEPTH`], and there are at most [`MAX_VALUES`] values;
+//! 4. every escape names a character: there is no lone surrogate (RFC 8259 §8.2);
+//! 5. no object has two members of one name, once escapes are resolved.
+//!
+//! Names are case-sensitive. Text without escapes is borrowed. How long the bytes may be is for
+//! the caller to say, who knows what they are.
+
+use std::borrow::Cow;
+
+use crate::excerpt::excerpt;
+
+/// The deepest nesting that is read; no claim or key of any standard goes beyond 5.
+pub const MAX_DEPTH: usize = 32;
+/// The most values that one document may hold: ten members for each of the 800 keys that fit into
+/// a key set of the largest size.
+pub const MAX_VALUES: usize = 8192;
+
+/// Up to this many members, comparing all pairs is faster than sorting.
+const COMPARED_IN_PAIRS: usize = 16;
+
+/// A value, borrowing from the text that it was read from.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it was written: RFC 8259 gives it no range.
+    Number(&'a str),
+    /// Text, its escapes resolved.
+    String(Cow<'a, str>),
+    /// Values in order.
+    Array(Vec<Value<'a>>),
+    /// Named values.
+    Object(Object<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The text, when it is text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The boolean, when it is one.
+    #[must_use]
+    pub const fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// The number as it was written, when it is one.
+    #[must_use]
+    pub const fn as_number(&self) -> Option<&'a str> {
+        if let Self::Number(text) = self { Some(text) } else { None }
+    }
+
+    /// The values, when it is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        if let Self::Array(values) = self { Some(values) } else { None }
+    }
+
+    /// The members, when it is an object.
+    #[must_use]
+    pub const fn as_object(&self) -> Option<&Object<'a>> {
+        if let Self::Object(object) = self { Some(object) } else { None }
+    }
+
+    /// The texts, when it is an array of nothing but text.
+    #[must_use]
+    pub fn as_strings(&self) -> Option<Vec<&str>> {
+        self.as_array()?.iter().map(Value::as_str).collect()
+    }
+}
+
+/// Named values, each name once.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Object<'a> {
+    // INVARIANT: no two members have one name.
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads one object.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError`] names the first rule that is broken, and where.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
+        let mut reader = Reader { text, at: 0, values_left: MAX_VALUES };
+        reader.skip_whitespace();
+        if reader.peek() != Some(b'{') {
+            return Err(JsonError::NotAnObject);
+        }
+        let object = reader.object(MAX_DEPTH)?;
+        reader.skip_whitespace();
+        match reader.peek() {
+            None => Ok(object),
+            Some(_) => Err(JsonError::Trailing { at: reader.at }),
+        }
+    }
+
+    /// The value with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.members.iter().find(|(member, _)| member == name).map(|(_, value)| value)
+    }
+
+    /// All members, as they were written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.members.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    /// How many members there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+/// Why bytes are not JSON that is accepted. Places are offsets in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The bytes are not UTF-8.
+    #[error("not UTF-8 at byte {at}")]
+    NotUtf8 {
+        /// Where.
+        at: usize,
+    },
+    /// The document is something else than an object.
+    #[error("not an object")]
+    NotAnObject,
+    /// The grammar of RFC 8259 allows something else here.
+    #[error("unexpected input at byte {at}")]
+    Unexpected {
+        /// Where.
+        at: usize,
+    },
+    /// An escape sequence does not name a character.
+    #[error("an escape at byte {at} names no character")]
+    Escape {
+        /// Where.
+        at: usize,
+    },
+    /// An object has two members of one name.
+    #[error("the name {name:?} occurs twice in an object")]
+    Duplicate {
+        /// The name, cut.
+        name: String,
+    },
+    /// The document is nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels at byte {at}")]
+    TooDeep {
+        /// Where.
+        at: usize,
+    },
+    /// The document holds more than [`MAX_VALUES`] values.
+    #[error("more than {MAX_VALUES} values at byte {at}")]
+    TooManyValues {
+        /// Where.
+        at: usize,
+    },
+    /// Something follows the object.
+    #[error("something follows the object at byte {at}")]
+    Trailing {
+        /// Where.
+        at: usize,
+    },
+}
+
+/// Reads forward only. `levels` is how much deeper a value may go; `values_left` is the budget.
+struct Reader<'a> {
+    text: &'a str,
+    // INVARIANT: a char boundary of `text`, at most its length.
+    at: usize,
+    values_left: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Steps over one ASCII byte, which `peek` has shown.
+    const fn step(&mut self) {
+        self.at = self.at.saturating_add(1);
+    }
+
+    const fn unexpected(&self) -> JsonError {
+        JsonError::Unexpected { at: self.at }
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.step();
+        }
+    }
+
+    /// Steps over `byte` if it is next, and says whether it was.
+    fn eat(&mut self, byte: u8) -> bool {
+        let next = self.peek() == Some(byte);
+        if next {
+            self.step();
+        }
+        next
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.eat(byte) { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    fn value(&mut self, levels: usize) -> Result<Value<'a>, JsonError> {
+        self.values_left =
+            self.values_left.checked_sub(1).ok_or(JsonError::TooManyValues { at: self.at })?;
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'{') => self.object(levels).map(Value::Object),
+            Some(b'[') => self.array(levels).map(Value::Array),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, JsonError> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            return Err(self.unexpected());
+        }
+        self.at = self.at.saturating_add(word.len());
+        Ok(value)
+    }
+
+    fn enter(&self, levels: usize) -> Result<usize, JsonError> {
+        levels.checked_sub(1).ok_or(JsonError::TooDeep { at: self.at })
+    }
+
+    fn array(&mut self, levels: usize) -> Result<Vec<Value<'a>>, JsonError> {
+        let levels = self.enter(levels)?;
+        self.step();
+        self.skip_whitespace();
+        let mut values = Vec::new();
+        if self.eat(b']') {
+            return Ok(values);
+        }
+        loop {
+            self.skip_whitespace();
+            values.push(self.value(levels)?);
+            self.skip_whitespace();
+            if self.eat(b']') {
+                return Ok(values);
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn object(&mut self, levels: usize) -> Result<Object<'a>, JsonError> {
+        let levels = self.enter(levels)?;
+        self.step();
+        self.skip_whitespace();
+        let mut members = Vec::new();
+        if self.eat(b'}') {
+            return Ok(Object { members });
+        }
+        loop {
+            self.skip_whitespace();
+            let name = self.string()?;
+            self.skip_whitespace();
+            self.expect(b':')?;
+            self.skip_whitespace();
+            members.push((name, self.value(levels)?));
+            self.skip_whitespace();
+            if self.eat(b'}') {
+                check_names(&members)?;
+                return Ok(Object { members });
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.expect(b'"')?;
+        let plain = self.plain();
+        if self.eat(b'"') {
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut resolved = plain.to_owned();
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.step();
+                    return Ok(Cow::Owned(resolved));
+                }
+                Some(b'\\') => resolved.push(self.escape()?),
+                _ => return Err(self.unexpected()),
+            }
+            resolved.push_str(self.plain());
+        }
+    }
+
+    /// Everything up to a quote, a backslash, a control character or the end.
+    fn plain(&mut self) -> &'a str {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let stops = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+        let len = rest.bytes().position(stops).unwrap_or(rest.len());
+        self.at = self.at.saturating_add(len);
+        rest.get(..len).unwrap_or_default()
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let at = self.at;
+        self.step();
+        let escaped = self.peek().ok_or(JsonError::Escape { at })?;
+        let character = match escaped {
+            b'"' | b'\\' | b'/' => char::from(escaped),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode_escape().ok_or(JsonError::Escape { at }),
+            _ => return Err(JsonError::Escape { at }),
+        };
+        self.step();
+        Ok(character)
+    }
+
+    /// `uXXXX`, or two of them for a character beyond the basic plane.
+    fn unicode_escape(&mut self) -> Option<char> {
+        let first = self.code_unit()?;
+        if !(0xD800..=0xDFFF).contains(&first) {
+            return char::from_u32(u32::from(first));
+        }
+        if !self.eat(b'\\') {
+            return None;
+        }
+        let second = self.code_unit()?;
+        char::decode_utf16([first, second]).next()?.ok()
+    }
+
+    fn code_unit(&mut self) -> Option<u16> {
+        if !self.eat(b'u') {
+            return None;
+        }
+        let end = self.at.saturating_add(4);
+        let digits = self.text.get(self.at..end)?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        self.at = end;
+        u16::from_str_radix(digits, 16).ok()
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            if !self.eat(b'+') {
+                self.eat(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(self.text.get(start..self.at).unwrap_or_default())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        if !self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            return Err(self.unexpected());
+        }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.step();
+        }
+        Ok(())
+    }
+}
+
+/// No name twice (RFC 7515 §4, RFC 7519 §4), in O(n log n).
+fn check_names(members: &[(Cow<'_, str>, Value<'_>)]) -> Result<(), JsonError> {
+    let duplicate = if members.len() <= COMPARED_IN_PAIRS {
+        let mut rest = members.iter();
+        std::iter::from_fn(|| rest.next().map(|(name, _)| (name, rest.as_slice())))
+            .find(|(name, others)| others.iter().any(|(other, _)| other == *name))
+            .map(|(name, _)| name.as_ref())
+    } else {
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        names
+            .windows(2)
+            .find(|pair| pair.first() == pair.last())
+            .and_then(|pair| pair.first().copied())
+    };
+    match duplicate {
+        None => Ok(()),
+        Some(name) => Err(JsonError::Duplicate { name: excerpt(name) }),
+    }
+}

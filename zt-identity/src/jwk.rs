@@ -1,0 +1,391 @@
+//! JSON Web Keys: who may sign what.
+//!
+//! A key is taken when, in this order:
+//!
+//! 1. it has no private member: who can read it could sign with it (RFC 7517 §9.2);
+//! 2. `use`, where present, is `sig`, and `key_ops`, where present, has `verify` (RFC 7517 §4.2,
+//!    §4.3);
+//! 3. `kty` and `crv` name a type of [`KeyType`], and the key itself is sound (RFC 7518 §6, RFC
+//!    8037 §2, T-08);
+//! 4. `alg`, where present, is an allowed algorithm of that type, and then the only one that the
+//!    key verifies (T-04).
+//!
+//! In a set, a key has a `kid` of at most [`MAX_KID_LEN`] bytes besides, and shares it with no
+//! other usable key: a token names its key, and keys are never tried in turn. A key that breaks a
+//! rule is left out and reported in [`JwkSet::skipped`]; the set lives on without it (T-08).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use zt_core::fault::Fault;
+
+use crate::algorithm::{Algorithm, AlgorithmError, KeyError, KeyType, PublicKey, SignatureError};
+use crate::base64url;
+use crate::excerpt::excerpt;
+use crate::json::{JsonError, Object};
+
+/// The largest key set that is read, in bytes (T-20).
+pub const MAX_SET_LEN: usize = 256 * 1024;
+/// The longest `kid`, in bytes (T-06).
+pub const MAX_KID_LEN: usize = 256;
+
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// A public key, with what it may be used for.
+#[derive(Clone, Debug)]
+pub struct Jwk {
+    kid: Option<Arc<str>>,
+    // INVARIANT: an algorithm of the key's type.
+    algorithm: Option<Algorithm>,
+    key: PublicKey,
+}
+
+impl Jwk {
+    /// Reads one key. A `kid` is optional here.
+    ///
+    /// # Errors
+    ///
+    /// [`JwkError`] names the first rule that is broken.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JwkError> {
+        if bytes.len() > MAX_SET_LEN {
+            return Err(JwkError::TooLong { len: bytes.len() });
+        }
+        Self::from_object(&Object::parse(bytes)?)
+    }
+
+    /// Takes one key from JSON that was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Jwk::parse`].
+    pub fn from_object(jwk: &Object<'_>) -> Result<Self, JwkError> {
+        check_public(jwk)?;
+        check_use(jwk)?;
+        check_key_ops(jwk)?;
+        let key = public_key(jwk)?;
+        let algorithm = algorithm(jwk, key.key_type())?;
+        Ok(Self { kid: kid(jwk)?, algorithm, key })
+    }
+
+    /// The name that tokens call it by.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The one algorithm that it is for, where it is for one.
+    #[must_use]
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        self.algorithm
+    }
+
+    /// What it is a key of.
+    #[must_use]
+    pub const fn key_type(&self) -> KeyType {
+        self.key.key_type()
+    }
+
+    /// Whether the owner of this key signed `message` with `algorithm`.
+    ///
+    /// # Errors
+    ///
+    /// [`SignatureError`] when the key is not for this algorithm, or the signature is not valid.
+    pub fn verify(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        match self.algorithm {
+            Some(pinned) if pinned != algorithm => {
+                Err(SignatureError::WrongAlgorithm { algorithm, pinned })
+            }
+            _ => self.key.verify(algorithm, message, signature),
+        }
+    }
+}
+
+/// The text of a member; `None` when there is none.
+fn text<'o>(jwk: &'o Object<'_>, member: &'static str) -> Result<Option<&'o str>, JwkError> {
+    match jwk.get(member) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(JwkError::Member { member }),
+    }
+}
+
+fn bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, JwkError> {
+    let text = text(jwk, member)?.ok_or(JwkError::Member { member })?;
+    base64url::decode(text).map_err(|_| JwkError::Member { member })
+}
+
+/// A private key where a public one belongs is a published secret: anyone may have signed.
+fn check_public(jwk: &Object<'_>) -> Result<(), JwkError> {
+    match PRIVATE_MEMBERS.iter().find(|member| jwk.get(member).is_some()) {
+        None => Ok(()),
+        Some(member) => Err(JwkError::Private { member }),
+    }
+}
+
+/// RFC 7517 §4.2.
+fn check_use(jwk: &Object<'_>) -> Result<(), JwkError> {
+    match text(jwk, "use")? {
+        None | Some("sig") => Ok(()),
+        Some(other) => Err(JwkError::Use { found: excerpt(other) }),
+    }
+}
+
+/// RFC 7517 §4.3: an array of texts without repetition.
+fn check_key_ops(jwk: &Object<'_>) -> Result<(), JwkError> {
+    let Some(value) = jwk.get("key_ops") else { return Ok(()) };
+    let mut operations = value.as_strings().ok_or(JwkError::Member { member: "key_ops" })?;
+    let len = operations.len();
+    operations.sort_unstable();
+    operations.dedup();
+    if operations.len() != len {
+        return Err(JwkError::Member { member: "key_ops" });
+    }
+    if operations.contains(&"verify") { Ok(()) } else { Err(JwkError::KeyOps) }
+}
+
+fn public_key(jwk: &Object<'_>) -> Result<PublicKey, JwkError> {
+    let kty = text(jwk, "kty")?.ok_or(JwkError::Member { member: "kty" })?;
+    if kty == "RSA" {
+        return Ok(PublicKey::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?)?);
+    }
+    if !matches!(kty, "EC" | "OKP") {
+        return Err(JwkError::KeyType { kty: excerpt(kty) });
+    }
+    let crv = text(jwk, "crv")?.ok_or(JwkError::Member { member: "crv" })?;
+    match (kty, crv) {
+        ("EC", "P-256") => Ok(PublicKey::p256(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        ("EC", "P-384") => Ok(PublicKey::p384(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        ("OKP", "Ed25519") => Ok(PublicKey::ed25519(&bytes(jwk, "x")?)?),
+        _ => Err(JwkError::Curve { crv: excerpt(crv) }),
+    }
+}
+
+fn algorithm(jwk: &Object<'_>, key_type: KeyType) -> Result<Option<Algorithm>, JwkError> {
+    let Some(name) = text(jwk, "alg")? else { return Ok(None) };
+    let algorithm = Algorithm::from_name(name)?;
+    if algorithm.key_type() != key_type {
+        return Err(JwkError::AlgorithmMismatch { algorithm, key_type });
+    }
+    Ok(Some(algorithm))
+}
+
+fn kid(jwk: &Object<'_>) -> Result<Option<Arc<str>>, JwkError> {
+    match text(jwk, "kid")? {
+        Some(kid) if kid.len() > MAX_KID_LEN => Err(JwkError::KidTooLong { len: kid.len() }),
+        kid => Ok(kid.map(Arc::from)),
+    }
+}
+
+/// The keys of one issuer, each known by its `kid`.
+///
+/// ```
+/// use zt_identity::jwk::JwkSet;
+///
+/// let set = JwkSet::parse(br#"{"keys":[
+///     {"kty":"OKP","crv":"Ed25519","kid":"2026-11",
+///      "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+///     {"kty":"oct","kid":"shared","k":"c2VjcmV0"}]}"#)?;
+/// assert!(set.key("2026-11").is_some());
+/// assert_eq!(set.len(), 1);
+/// assert_eq!(set.skipped().len(), 1); // nobody verifies with a shared secret here
+/// # Ok::<(), zt_identity::jwk::JwkSetError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct JwkSet {
+    // INVARIANT: each key is found under its own `kid`.
+    keys: HashMap<Arc<str>, Jwk>,
+    skipped: Vec<SkippedJwk>,
+}
+
+impl JwkSet {
+    /// Reads a key set. Unknown members are ignored (RFC 7517 §5).
+    ///
+    /// # Errors
+    ///
+    /// [`JwkSetError`] when the document is no key set at all. A set without a usable key is a
+    /// set: it vouches for nobody.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JwkSetError> {
+        if bytes.len() > MAX_SET_LEN {
+            return Err(JwkSetError::TooLong { len: bytes.len() });
+        }
+        let document = Object::parse(bytes)?;
+        let keys = document.get("keys").and_then(|keys| keys.as_array());
+        let mut set = Self::default();
+        let mut shared = Vec::new();
+        for (index, value) in keys.ok_or(JwkSetError::NoKeys)?.iter().enumerate() {
+            match value.as_object().ok_or(JwkError::NotAnObject).and_then(named) {
+                Ok((kid, jwk)) => {
+                    if set.keys.insert(Arc::clone(&kid), jwk).is_some() {
+                        shared.push((index, kid));
+                    }
+                }
+                Err(reason) => set.skipped.push(SkippedJwk { index, reason }),
+            }
+        }
+        // Which of them the issuer meant cannot be told, so none of them counts.
+        for (index, kid) in shared {
+            set.keys.remove(&kid);
+            let reason = JwkError::SharedKid { kid: excerpt(&kid) };
+            set.skipped.push(SkippedJwk { index, reason });
+        }
+        Ok(set)
+    }
+
+    /// The key of this name.
+    #[must_use]
+    pub fn key(&self, kid: &str) -> Option<&Jwk> {
+        self.keys.get(kid)
+    }
+
+    /// How many usable keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key is usable.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// What was left out, and why.
+    #[must_use]
+    pub fn skipped(&self) -> &[SkippedJwk] {
+        &self.skipped
+    }
+}
+
+fn named(jwk: &Object<'_>) -> Result<(Arc<str>, Jwk), JwkError> {
+    let jwk = Jwk::from_object(jwk)?;
+    let kid = jwk.kid.clone().ok_or(JwkError::NoKid)?;
+    Ok((kid, jwk))
+}
+
+/// A key of a set that is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SkippedJwk {
+    /// Its place in the set, counted from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub reason: JwkError,
+}
+
+/// Why a key is not usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwkError {
+    /// The document is longer than [`MAX_SET_LEN`].
+    #[error("a key of {len} bytes, and at most {MAX_SET_LEN} are read")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The document is not JSON that is accepted.
+    #[error("not JSON that is accepted")]
+    Json(#[from] JsonError),
+    /// The key is something else than an object.
+    #[error("not an object")]
+    NotAnObject,
+    /// The key has a private or secret member.
+    #[error("the member {member:?} belongs to a private key")]
+    Private {
+        /// The member.
+        member: &'static str,
+    },
+    /// A member is missing, of the wrong type or not canonical base64url.
+    #[error("the member {member:?} is missing or malformed")]
+    Member {
+        /// The member.
+        member: &'static str,
+    },
+    /// The key is for something else than signatures.
+    #[error("the key is for the use {found:?}")]
+    Use {
+        /// Its use, cut.
+        found: String,
+    },
+    /// The key's operations do not include `verify`.
+    #[error("the key's operations do not include \"verify\"")]
+    KeyOps,
+    /// The key is of a type that is not accepted; `oct` is one of those.
+    #[error("the key type {kty:?} is not accepted")]
+    KeyType {
+        /// Its type, cut.
+        kty: String,
+    },
+    /// The key is on a curve that is not accepted; P-521 is one of those.
+    #[error("the curve {crv:?} is not accepted")]
+    Curve {
+        /// Its curve, cut.
+        crv: String,
+    },
+    /// The key is for an algorithm that is not accepted.
+    #[error(transparent)]
+    Algorithm(#[from] AlgorithmError),
+    /// The key is for an algorithm of another type of key.
+    #[error("a key of {key_type} cannot be for {algorithm}")]
+    AlgorithmMismatch {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// The type of the key.
+        key_type: KeyType,
+    },
+    /// The key itself is not sound.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The key has no name, and keys are never tried in turn.
+    #[error("the key has no \"kid\"")]
+    NoKid,
+    /// The name is longer than [`MAX_KID_LEN`].
+    #[error("a \"kid\" of {len} bytes, and at most {MAX_KID_LEN} are read")]
+    KidTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// Another key of the set has the same name; neither is used.
+    #[error("two keys are named {kid:?}")]
+    SharedKid {
+        /// The name, cut.
+        kid: String,
+    },
+}
+
+impl JwkError {
+    /// Whose fault it is: that of the authority that published the key.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Authority
+    }
+}
+
+/// Why a document is no key set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwkSetError {
+    /// The document is longer than [`MAX_SET_LEN`].
+    #[error("a key set of {len} bytes, and at most {MAX_SET_LEN} are read")]
+    TooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The document is not JSON that is accepted.
+    #[error("not JSON that is accepted")]
+    Json(#[from] JsonError),
+    /// The document has no array of keys.
+    #[error("there is no array \"keys\"")]
+    NoKeys,
+}
+
+impl JwkSetError {
+    /// Whose fault it is: that of the authority that published the set.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Authority
+    }
+}

@@ -1,0 +1,202 @@
+//! The path from a leaf to a root (RFC 5280 §6): signatures, periods, authorities, constraints.
+//!
+//! [`verify_path`] accepts a leaf when rustls-webpki finds a path over the intermediates to a root
+//! of the bundle on which, in the order that it decides:
+//!
+//! 1. every certificate counts now and is what its place demands: `cA`, `pathLenConstraint`
+//!    (§6.1.4);
+//! 2. an extended key usage, where there is one, has both `serverAuth` and `clientAuth`, or `any`,
+//!    which never contradicts what X509-SVID §4.4 demands of the leaf, at either end;
+//! 3. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
+//!    RSA of at least 2,048 bits;
+//! 4. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
+//! 5. the root counts now, which webpki leaves to us.
+//!
+//! There is no SPIFFE in it: a path proves no identity, and gives none.
+//! [`X509SvidVerifier`](crate::x509_svid::X509SvidVerifier) does. The work is bounded by webpki's
+//! budget of 100 signatures, and by how many intermediates the caller admits.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, VerifiedPath,
+};
+use zt_core::fault::Fault;
+use zt_core::time::{OutsideValidity, Timestamp};
+
+use crate::bundle::X509Bundle;
+
+/// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`.
+///
+/// # Errors
+///
+/// [`PathError`], the most telling one when several paths were tried.
+pub fn verify_path(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    bundle: &X509Bundle,
+    now: Timestamp,
+) -> Result<(), PathError> {
+    let stale_root = Cell::new(None);
+    let root_counts = |path: &VerifiedPath<'_>| {
+        bundle.check_validity(path.anchor(), now).map_err(|outside| {
+            stale_root.set(Some(outside));
+            webpki::Error::UnknownIssuer
+        })
+    };
+    let outcome = EndEntityCert::try_from(leaf).and_then(|leaf| {
+        leaf.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            bundle.anchors(),
+            intermediates,
+            unix_time(now),
+            BothEnds,
+            None,
+            Some(&root_counts),
+        )
+        .map(drop)
+    });
+    outcome.map_err(|error| match stale_root.get() {
+        Some(outside) => PathError::Root(outside),
+        None => error.into(),
+    })
+}
+
+/// Certificates are dated in whole seconds. Before 1970 nothing is valid that is after it.
+fn unix_time(now: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)))
+}
+
+/// What each certificate of a path may be used for: both ends of a connection.
+struct BothEnds;
+
+const SERVER_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
+const CLIENT_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
+const ANY: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 37, 0]);
+
+impl ExtendedKeyUsageValidator for BothEnds {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        let (mut absent, mut server, mut client) = (true, false, false);
+        for purpose in purposes {
+            let purpose = purpose?;
+            absent = false;
+            server |= purpose == SERVER_AUTH || purpose == ANY;
+            client |= purpose == CLIENT_AUTH || purpose == ANY;
+        }
+        if absent || (server && client) {
+            return Ok(());
+        }
+        let required = if server { KeyUsage::client_auth() } else { KeyUsage::server_auth() };
+        Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+            required,
+            present: Vec::new(),
+        }))
+    }
+}
+
+/// Why there is no path from a leaf to a root.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// No root of the bundle, and no intermediate, has the name of an issuer.
+    #[error("the issuer of the certificate is not known")]
+    UnknownIssuer,
+    /// An issuer has the name and not the key.
+    #[error("a signature on the path is not the issuer's")]
+    BadSignature,
+    /// A certificate on the path does not count now.
+    #[error("a certificate on the path does not count: {0}")]
+    Validity(OutsideValidity),
+    /// A path leads to a root that does not count now.
+    #[error("the root of the path does not count: {0}")]
+    Root(OutsideValidity),
+    /// A certificate that is no authority's stands where one belongs, or the other way round.
+    #[error("a certificate on the path is no authority, or the leaf is one")]
+    WrongRole,
+    /// More authorities follow than one of them admits.
+    #[error("the path is longer than a path length constraint admits")]
+    PathLength,
+    /// An issuer may not sign for one of the names.
+    #[error("a name constraint on the path is violated")]
+    NameConstraint,
+    /// An issuer may not sign for one of the ends of a connection.
+    #[error("an extended key usage on the path lacks serverAuth or clientAuth")]
+    ExtendedKeyUsage,
+    /// A signature or key on the path is of an algorithm that is not supported.
+    #[error("an algorithm on the path is not supported")]
+    UnsupportedAlgorithm,
+    /// A certificate on the path has a critical extension that is unknown.
+    #[error("a critical extension on the path is not known")]
+    UnknownCritical,
+    /// Trying all paths takes more work than one chain is worth.
+    #[error("there are too many possible paths")]
+    TooComplex,
+    /// A certificate cannot be read; the text is webpki's name for it.
+    #[error("a certificate on the path cannot be read ({0})")]
+    Malformed(String),
+}
+
+impl PathError {
+    /// Whose fault it is: the peer's, and for a stale root that of whoever provides the bundle.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Root(_) => Fault::Authority,
+            Self::UnknownIssuer
+            | Self::BadSignature
+            | Self::Validity(_)
+            | Self::WrongRole
+            | Self::PathLength
+            | Self::NameConstraint
+            | Self::ExtendedKeyUsage
+            | Self::UnsupportedAlgorithm
+            | Self::UnknownCritical
+            | Self::TooComplex
+            | Self::Malformed(_) => Fault::Peer,
+        }
+    }
+}
+
+impl From<webpki::Error> for PathError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "webpki's enum: the rest says unreadable")]
+    fn from(error: webpki::Error) -> Self {
+        use webpki::Error;
+        match error {
+            Error::UnknownIssuer => Self::UnknownIssuer,
+            Error::InvalidSignatureForPublicKey => Self::BadSignature,
+            Error::CertExpired { time, not_after } => Self::Validity(OutsideValidity::Expired {
+                now: timestamp(time),
+                not_after: timestamp(not_after),
+            }),
+            Error::CertNotValidYet { time, not_before } => {
+                Self::Validity(OutsideValidity::NotYet {
+                    now: timestamp(time),
+                    not_before: timestamp(not_before),
+                })
+            }
+            Error::CaUsedAsEndEntity | Error::EndEntityUsedAsCa => Self::WrongRole,
+            Error::PathLenConstraintViolated => Self::PathLength,
+            Error::NameConstraintViolation => Self::NameConstraint,
+            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
+                Self::ExtendedKeyUsage
+            }
+            Error::UnsupportedSignatureAlgorithmContext(_)
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+                Self::UnsupportedAlgorithm
+            }
+            Error::UnsupportedCriticalExtension => Self::UnknownCritical,
+            Error::MaximumPathDepthExceeded
+            | Error::MaximumPathBuildCallsExceeded
+            | Error::MaximumSignatureChecksExceeded
+            | Error::MaximumNameConstraintComparisonsExceeded => Self::TooComplex,
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}
+
+fn timestamp(time: UnixTime) -> Timestamp {
+    Timestamp::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
