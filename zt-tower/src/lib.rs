@@ -1,1 +1,14 @@
 //! Tower middleware that authenticates, decides and records every request, and denies by default.
+
+// In this order: a module uses only those above it.
+pub mod denial;
+pub mod caller;
+pub mod credential;
+pub mod path;
+pub mod demand;
+pub mod record;
+pub mod authenticate;
+pub mod authorize;
+pub mod zero_trust;
+#[cfg(feature = "axum")]
+pub mod extract;

@@ -1,0 +1,31 @@
+//! Authenticates each request and puts its [`Caller`](crate::caller::Caller) into its extensions.
+//!
+//! [`Authenticate`] lets a request through when, in this order:
+//!
+//! 1. the connection layer is wired: the remote [`SocketAddr`](std::net::SocketAddr) or the peer
+//!    is in the extensions (H-02; else 500);
+//! 2. the connection has a `Verified<Peer>` (H-04; else 401);
+//! 3. the peer's certificate counts still, however long ago the handshake was (else 401);
+//! 4. there is at most one `Authorization` header (T-42; else 400);
+//! 5. where a user is demanded, that header holds a bearer token (else 401), which the
+//!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer (T-16,
+//!    T-30; else 401, or 503 where keys are unavailable);
+//! 6. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
+//!    403).
+//!
+//! Whoever is named in any other header, or was in the extensions before, is not looked at (H-09).
+//! A refusal is recorded before it is answered.
+//!
+//! # What the connection layer owes
+//!
+//! For *every* request it inserts the remote `SocketAddr` into the extensions, and for a peer that
+//! finished a handshake with a certificate its `Verified<Peer>`. A request that has neither did not
+//! come through it, and no client can be at fault for that.
+
+mod future;
+mod layer;
+mod service;
+
+pub use future::ResponseFuture;
+pub use layer::AuthenticateLayer;
+pub use service::Authenticate;

@@ -1,0 +1,27 @@
+//! Decides about each request before its body is read (H-04), and records the decision.
+//!
+//! [`Authorize`] lets a request through when, in this order:
+//!
+//! 1. its [`Caller`](crate::caller::Caller) is in the extensions (H-02; else 500);
+//! 2. its path is [normal](crate::path) (H-08; else 400);
+//! 3. the [`Targets`] say what it wants to do to what;
+//! 4. [`Decide`](zt_core::decision::Decide) allows every question it asks: of the workload, and of
+//!    the user where there is one (H-11; else 403, or 503 where no current policy is there);
+//! 5. the permit is for what was asked (else 500);
+//! 6. the decision is recorded (A-04; else 503).
+//!
+//! The service within finds the [`Permitted`] in the extensions. The headers by which a client may
+//! ask some frameworks to serve another method or path than the one that was judged are taken out:
+//! they do not exist (H-08).
+
+mod future;
+mod layer;
+mod service;
+mod target;
+
+pub use future::ResponseFuture;
+pub use layer::AuthorizeLayer;
+pub use service::{Authorize, Permitted};
+#[cfg(feature = "axum")]
+pub use target::RouteTargets;
+pub use target::{PathTargets, Target, Targets};

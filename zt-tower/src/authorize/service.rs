@@ -1,0 +1,108 @@
+use std::mem;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Request, Response};
+use tower_service::Service;
+use zt_core::decision::Permit;
+
+use super::{AuthorizeLayer, ResponseFuture};
+use crate::denial::{Problem, Respond};
+use crate::record::{Answering, context};
+
+/// Headers by which a client asks for another method or path than that of its request line.
+const OVERRIDES: [&str; 5] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// The permit of the decision about this request, as a handler finds it in the extensions.
+///
+/// A function that does the deed takes the [`Permit`] by reference and checks what it
+/// [covers](Permit::covers).
+#[derive(Clone, Debug)]
+pub struct Permitted(Arc<Permit>);
+
+impl Deref for Permitted {
+    type Target = Permit;
+
+    fn deref(&self) -> &Permit {
+        &self.0
+    }
+}
+
+/// For authorization of your own, and for tests of handlers.
+impl From<Permit> for Permitted {
+    fn from(permit: Permit) -> Self {
+        Self(Arc::new(permit))
+    }
+}
+
+/// Calls the service within for requests that policy allows only: see the [module](super).
+#[derive(Clone, Debug)]
+pub struct Authorize<S, R = Problem> {
+    inner: S,
+    layer: Arc<AuthorizeLayer<R>>,
+}
+
+impl<S, R> Authorize<S, R> {
+    pub(super) const fn new(inner: S, layer: Arc<AuthorizeLayer<R>>) -> Self {
+        Self { inner, layer }
+    }
+}
+
+impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Authorize<S, R>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    R: Respond<ResBody>,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let AuthorizeLayer { recording, respond, .. } = &*self.layer;
+        let context = context(&parts, self.layer.now());
+        let (record, permit) = match self.layer.decide(&parts, &context) {
+            Ok(decided) => decided,
+            Err(refusal) => {
+                return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
+            }
+        };
+        let append = recording.append(record);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(denial) => {
+                let answering = Answering::after(append, denial, parts, Arc::clone(respond));
+                return ResponseFuture::denied(answering);
+            }
+        };
+        parts.extensions.insert(Permitted::from(permit));
+        take_out_overrides(&mut parts.headers);
+        let request = Request::from_parts(parts, body);
+        match append {
+            None => ResponseFuture::allowed(self.inner.call(request)),
+            Some(append) => {
+                // The service that is ready is the one to call; its clone is not ready yet.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::recording(append, ready, request, Arc::clone(respond))
+            }
+        }
+    }
+}
+
+fn take_out_overrides(headers: &mut HeaderMap) {
+    for name in OVERRIDES {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,116 @@
+//! The one map from an error to an answer (H-05).
+//!
+//! | [`Denial`] | HTTP | gRPC | detail |
+//! |---|---|---|---|
+//! | [`NoCredential`](Denial::NoCredential) | 401 | 16 UNAUTHENTICATED | `Bearer realm=…`, no error code |
+//! | [`InvalidToken`](Denial::InvalidToken) | 401 | 16 UNAUTHENTICATED | `error="invalid_token"` |
+//! | [`StepUp`](Denial::StepUp) | 401 | 16 UNAUTHENTICATED | `error="insufficient_user_authentication"`, `acr_values`, `max_age` (RFC 9470 §3) |
+//! | [`InsufficientScope`](Denial::InsufficientScope) | 403 | 7 PERMISSION_DENIED | `error="insufficient_scope"`, `scope` (RFC 6750 §3.1) |
+//! | [`Forbidden`](Denial::Forbidden) | 403 | 7 PERMISSION_DENIED | |
+//! | [`Unavailable`](Denial::Unavailable) | 503 | 14 UNAVAILABLE | `Retry-After` |
+//! | [`NotNormal`](Denial::NotNormal) | 400 | 3 INVALID_ARGUMENT | |
+//! | [`TwoCredentials`](Denial::TwoCredentials) | 400 | 3 INVALID_ARGUMENT | `error="invalid_request"` (RFC 6750 §3.1) |
+//! | [`Wiring`](Denial::Wiring) | 500 | 13 INTERNAL | |
+//!
+//! A [`Refusal`] is a denial with its reason; the reason goes to the record and nowhere else.
+
+mod challenge;
+mod respond;
+
+use http::StatusCode;
+use zt_core::decision::Denied;
+use zt_core::fault::Fault;
+
+pub use challenge::{ChallengeError, Scope, StepUp};
+pub use respond::{GrpcStatus, Problem, Respond};
+
+/// What a caller is told when a request goes no further. It never says which rule denied it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// The request proves nobody.
+    NoCredential,
+    /// The token does not verify, or is not this caller's to use.
+    InvalidToken,
+    /// The user has to authenticate again, or better.
+    StepUp(StepUp),
+    /// The user did not let the client do this.
+    InsufficientScope(Scope),
+    /// Policy says no.
+    Forbidden,
+    /// Keys, policies or records are not there: nobody is let in meanwhile.
+    Unavailable,
+    /// The path could be read in two ways (H-08).
+    NotNormal,
+    /// There is more than one `Authorization` header (T-42).
+    TwoCredentials,
+    /// This service is put together wrongly (H-02).
+    Wiring,
+}
+
+impl Denial {
+    /// The answer to a token that was refused by this fault.
+    #[must_use]
+    pub const fn of_token(fault: Fault) -> Self {
+        match fault {
+            Fault::Peer => Self::InvalidToken,
+            Fault::Authority => Self::Unavailable,
+            Fault::Caller | _ => Self::Wiring,
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope(_) | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotNormal | Self::TwoCredentials => StatusCode::BAD_REQUEST,
+            Self::Wiring => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// A decision's no, as its [`fault`](Denied::fault) says: no current policy is nobody's 403.
+impl From<Denied> for Denial {
+    fn from(denied: Denied) -> Self {
+        match denied.fault() {
+            Fault::Peer => Self::Forbidden,
+            Fault::Authority => Self::Unavailable,
+            Fault::Caller | _ => Self::Wiring,
+        }
+    }
+}
+
+/// A request that is refused before a decision: what the caller is told, and what is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    denial: Denial,
+    reason: &'static str,
+}
+
+impl Refusal {
+    /// Tells the caller `denial` and records `reason`, a name out of a fixed set such as
+    /// `token_expired`.
+    #[must_use]
+    pub const fn new(denial: Denial, reason: &'static str) -> Self {
+        Self { denial, reason }
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub const fn denial(&self) -> &Denial {
+        &self.denial
+    }
+
+    /// What is recorded.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    pub(crate) fn into_denial(self) -> Denial {
+        self.denial
+    }
+}

@@ -1,0 +1,10 @@
+//! The layers over the services of tower and axum, by their public API alone.
+
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod authenticate;
+#[cfg(test)]
+mod authorize;
+#[cfg(test)]
+mod axum;
