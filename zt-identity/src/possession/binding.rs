@@ -130,6 +130,18 @@ impl BindingError {
     pub const fn fault(&self) -> Fault {
         Fault::Peer
     }
+
+    /// What it is called in records and metrics: a name out of a fixed set, with nothing of the
+    /// token in it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Bound => "bound_token_as_bearer",
+            Self::Unbound => "token_not_bound",
+            Self::UnsupportedConfirmation { .. } => "unsupported_confirmation",
+            Self::OtherCertificate => "other_certificate",
+        }
+    }
 }
 
 #[cfg(test)]
