@@ -10,3 +10,6 @@ pub mod path;
 pub mod x509_svid;
 pub mod x509_identity;
 pub mod matcher;
+pub mod source;
+#[cfg(feature = "authority")]
+pub mod authority;
