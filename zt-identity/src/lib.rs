@@ -19,6 +19,9 @@ pub mod jws;
 pub mod claims;
 pub mod oidc;
 pub mod possession;
+pub mod source;
+#[cfg(feature = "authority")]
+pub mod authority;
 
 #[cfg(test)]
 mod minted;

@@ -1,0 +1,337 @@
+//! The one authority for development and tests.
+//!
+//! An [`Authority`] is the root of a trust domain, in memory: it issues X.509-SVIDs that meet the
+//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`].
+//!
+//! # Not for production
+//!
+//! Whoever holds an `Authority` is everyone in its trust domain. It attests nothing, protects its
+//! key by nothing, and rotates nothing by itself. In production, identities come from what attests
+//! workloads: [SPIRE](https://spiffe.io/docs/latest/spire-about/), Istio, or cert-manager with
+//! `csi-driver-spiffe`; point [`X509Source`] at the files that they write.
+//!
+//! ```
+//! use zt_core::spiffe::TrustDomain;
+//! use zt_core::time::Timestamp;
+//! use zt_identity::authority::Authority;
+//! use zt_identity::bundle::BundleSet;
+//! use zt_identity::x509_svid::X509SvidVerifier;
+//!
+//! # let now = Timestamp::from_secs(1_800_000_000);
+//! let authority = Authority::new(TrustDomain::from_name("example.org")?, now)?;
+//! let cart = authority.svid("/ns/shop/sa/cart")?;
+//!
+//! let bundles = BundleSet::new().with(authority.bundle());
+//! let svid = X509SvidVerifier::new().verify(cart.chain(), &bundles, now)?;
+//! assert_eq!(svid.id().as_str(), "spiffe://example.org/ns/shop/sa/cart");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod defect;
+mod folder;
+mod template;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use zt_core::fault::Fault;
+use zt_core::spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
+use zt_core::time::Timestamp;
+
+pub use self::defect::Defect;
+use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Template, URI};
+use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::source::X509Source;
+use crate::x509_identity::{X509Identity, X509IdentityError};
+
+/// How long a root counts: 30 days.
+pub const ROOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an SVID counts unless it is asked for otherwise: 1 hour.
+pub const SVID_LIFETIME: Duration = Duration::from_secs(3600);
+/// How long before it was issued a certificate counts already, for clocks that differ: 1 minute.
+pub const BACKDATED: Duration = Duration::from_secs(60);
+
+/// The root of a trust domain, in memory.
+pub struct Authority {
+    trust_domain: TrustDomain,
+    now: Timestamp,
+    key: KeyPair,
+    root: Template,
+    bundle: X509Bundle,
+}
+
+impl Authority {
+    /// A new root for a trust domain. Certificates are issued as of `now`, unless they are asked
+    /// for otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a key, or `now` is not a date.
+    pub fn new(trust_domain: TrustDomain, now: Timestamp) -> Result<Self, AuthorityError> {
+        let key = KeyPair::generate()?;
+        let root = authority_template(&trust_domain, "root", now, ROOT_LIFETIME);
+        let certificate = root.self_signed(&key)?;
+        let bundle = X509Bundle::from_der_certs(trust_domain.clone(), [certificate], now)?;
+        Ok(Self { trust_domain, now, key, root, bundle })
+    }
+
+    /// The trust domain.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// The bundle of the trust domain: this root.
+    #[must_use]
+    pub fn bundle(&self) -> X509Bundle {
+        self.bundle.clone()
+    }
+
+    /// An identity with this path, such as `/ns/shop/sa/cart`.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID.
+    pub fn svid(&self, path: &str) -> Result<X509Identity, AuthorityError> {
+        self.request(path).identity()
+    }
+
+    /// An identity with this path together with the bundle of its own trust domain.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID.
+    pub fn source(&self, path: &str) -> Result<X509Source, AuthorityError> {
+        Ok(X509Source::new(self.svid(path)?, BundleSet::new().with(self.bundle())))
+    }
+
+    /// Asks for an SVID with this path, to be issued otherwise than usual.
+    pub fn request(&self, path: &str) -> SvidRequest<'_> {
+        SvidRequest {
+            authority: self,
+            path: path.into(),
+            now: self.now,
+            lifetime: SVID_LIFETIME,
+            intermediate: false,
+            defect: None,
+        }
+    }
+
+    /// Writes an identity with this path as `svid.pem` and `key.pem`, and the bundle as
+    /// `bundle.pem`, into a folder that is made if need be. On Unix the folder is readable by its
+    /// owner only (0700), as are the files (0600). Each file is replaced in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID, or the files cannot be written.
+    pub fn write_to_folder(
+        &self,
+        folder: impl AsRef<Path>,
+        path: &str,
+    ) -> Result<(), AuthorityError> {
+        folder::write(folder.as_ref(), &self.svid(path)?, &self.bundle)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("trust_domain", &self.trust_domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An SVID that an [`Authority`] is asked for.
+#[derive(Debug)]
+#[must_use]
+pub struct SvidRequest<'a> {
+    authority: &'a Authority,
+    path: String,
+    now: Timestamp,
+    lifetime: Duration,
+    intermediate: bool,
+    defect: Option<Defect>,
+}
+
+impl SvidRequest<'_> {
+    /// Issued at another time than the authority's own.
+    pub const fn at(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// With another lifetime than [`SVID_LIFETIME`].
+    pub const fn lasting(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Issued by an intermediate authority, whose certificate is part of the chain.
+    pub const fn through_intermediate(mut self) -> Self {
+        self.intermediate = true;
+        self
+    }
+
+    /// With one defect; one of the intermediate brings an intermediate along.
+    pub const fn with_defect(mut self, defect: Defect) -> Self {
+        self.intermediate |= defect.is_of_intermediate();
+        self.defect = Some(defect);
+        self
+    }
+
+    /// Issues it as an identity, which is refused with most defects.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`], which has the [`X509IdentityError`] of a defect.
+    pub fn identity(self) -> Result<X509Identity, AuthorityError> {
+        let (chain, key) = self.issue()?;
+        Ok(X509Identity::new(chain, key)?)
+    }
+
+    /// Issues it as it is: a chain, leaf first, and the key of its leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID.
+    pub fn issue(
+        self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
+        let key = KeyPair::generate()?;
+        let leaf = self.leaf()?;
+        let chain = if self.intermediate {
+            let (intermediate, intermediate_key) = (self.intermediate(), KeyPair::generate()?);
+            let root = &self.authority.root;
+            let certificate =
+                intermediate.signed_by(&intermediate_key, root, &self.authority.key)?;
+            vec![self.sign(&leaf, &key, &intermediate, &intermediate_key)?, certificate]
+        } else {
+            vec![self.sign(&leaf, &key, &self.authority.root, &self.authority.key)?]
+        };
+        Ok((chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+    }
+
+    fn leaf(&self) -> Result<Template, AuthorityError> {
+        let id = SpiffeId::from_path(self.authority.trust_domain.borrowed(), &self.path)?;
+        let mut leaf = Template {
+            subject: "workload".into(),
+            names: vec![(URI, id.as_str().as_bytes().to_vec())],
+            names_critical: false,
+            not_before: self.now.saturating_sub(BACKDATED),
+            not_after: self.now.saturating_add(self.lifetime),
+            ca: false,
+            path_len: None,
+            key_usage: DIGITAL_SIGNATURE,
+            key_usage_critical: true,
+            purposes: vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
+            unknown_critical: false,
+        };
+        if let Some(defect) = self.defect {
+            defect.spoil_leaf(&mut leaf);
+        }
+        Ok(leaf)
+    }
+
+    fn intermediate(&self) -> Template {
+        let trust_domain = &self.authority.trust_domain;
+        let mut intermediate =
+            authority_template(trust_domain, "intermediate", self.now, self.lifetime);
+        intermediate.path_len = Some(0);
+        if let Some(defect) = self.defect {
+            defect.spoil_intermediate(&mut intermediate);
+        }
+        intermediate
+    }
+
+    fn sign(
+        &self,
+        leaf: &Template,
+        key: &KeyPair,
+        issuer: &Template,
+        issuer_key: &KeyPair,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        match self.defect {
+            Some(Defect::ForgedSignature) => leaf.signed_by(key, issuer, &KeyPair::generate()?),
+            Some(Defect::TrailingByte) => {
+                let mut bytes = leaf.signed_by(key, issuer, issuer_key)?.to_vec();
+                bytes.push(0);
+                Ok(bytes.into())
+            }
+            Some(_) | None => leaf.signed_by(key, issuer, issuer_key),
+        }
+    }
+}
+
+fn authority_template(
+    trust_domain: &TrustDomain,
+    role: &str,
+    now: Timestamp,
+    lifetime: Duration,
+) -> Template {
+    Template {
+        subject: format!("development {role} of {trust_domain}"),
+        names: vec![(URI, trust_domain.id().as_str().as_bytes().to_vec())],
+        names_critical: false,
+        not_before: now.saturating_sub(BACKDATED),
+        not_after: now.saturating_add(lifetime),
+        ca: true,
+        path_len: None,
+        key_usage: KEY_CERT_SIGN | CRL_SIGN,
+        key_usage_critical: true,
+        purposes: Vec::new(),
+        unknown_critical: false,
+    }
+}
+
+/// Why an authority cannot issue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// The path is not one of a SPIFFE ID.
+    #[error(transparent)]
+    SpiffeId(#[from] SpiffeIdError),
+    /// A time is not a date that a certificate can have.
+    #[error("{time} is not a date of a certificate")]
+    Date {
+        /// The time.
+        time: Timestamp,
+    },
+    /// A key or a certificate cannot be made; the text is rcgen's.
+    #[error("a key or certificate cannot be made ({0})")]
+    Issue(String),
+    /// What was issued is no identity, as a defect was asked for.
+    #[error(transparent)]
+    Identity(#[from] X509IdentityError),
+    /// The root is none.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A file cannot be written.
+    #[error("cannot write {path:?}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl From<rcgen::Error> for AuthorityError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+impl AuthorityError {
+    /// Whose fault it is: that of the program that plays authority.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}

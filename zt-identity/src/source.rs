@@ -1,0 +1,261 @@
+//! Where a workload's identity and its bundles come from while it runs.
+//!
+//! An [`X509Source`] holds both as one [`X509Material`], so that one generation covers both: nobody
+//! sees a new identity beside old bundles. A reader takes what is current without waiting; a
+//! rotation replaces it at once.
+//!
+//! Material is read from files when, in this order:
+//!
+//! 1. each file can be read and has at most [`MAX_FILE_LEN`] bytes;
+//! 2. chain and key are an [`X509Identity`];
+//! 3. the identity counts now;
+//! 4. every bundle loads ([`X509Bundle`]).
+//!
+//! [`X509Source::reload`] keeps the last good material when a rule is broken, and says so in its
+//! error. What it keeps still ages: SVIDs and roots are held to their validity where they are used.
+//! Files that are written while they are read do not fit together, and are refused until they do.
+//!
+//! Nothing watches the files: call [`X509Source::reload`] on a timer, well within an SVID's life.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zt_core::fault::Fault;
+use zt_core::secret::Secret;
+use zt_core::snapshot::{Guard, Snapshot, Versioned};
+use zt_core::spiffe::TrustDomain;
+use zt_core::time::{OutsideValidity, Timestamp};
+
+use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::x509_identity::{X509Identity, X509IdentityError};
+
+/// The longest file that is read, in bytes: some 500 roots.
+pub const MAX_FILE_LEN: u64 = 1024 * 1024;
+
+/// An identity together with the bundles that it believes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct X509Material {
+    identity: X509Identity,
+    bundles: BundleSet,
+}
+
+impl X509Material {
+    /// The workload's own identity.
+    #[must_use]
+    pub const fn identity(&self) -> &X509Identity {
+        &self.identity
+    }
+
+    /// The bundles, one for each trust domain.
+    #[must_use]
+    pub const fn bundles(&self) -> &BundleSet {
+        &self.bundles
+    }
+}
+
+/// A handle on material that rotates. Clones share it.
+///
+/// ```
+/// # #[cfg(feature = "authority")] {
+/// use zt_core::spiffe::TrustDomain;
+/// use zt_core::time::Timestamp;
+/// use zt_identity::authority::Authority;
+/// use zt_identity::source::X509Source;
+///
+/// # let now = Timestamp::from_secs(1_800_000_000);
+/// let authority = Authority::new(TrustDomain::from_name("example.org")?, now)?;
+/// let source: X509Source = authority.source("/ns/shop/sa/cart")?;
+/// let before = source.current();
+/// source.replace(authority.svid("/ns/shop/sa/cart")?, before.bundles().clone());
+/// assert_eq!((before.generation(), source.generation()), (1, 2));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct X509Source(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: Snapshot<X509Material>,
+    files: Option<PemFiles>,
+}
+
+impl X509Source {
+    /// A source of this material, until it is replaced.
+    #[must_use]
+    pub fn new(identity: X509Identity, bundles: BundleSet) -> Self {
+        Self::of(X509Material { identity, bundles }, None)
+    }
+
+    /// A source of what is in these PEM files: a chain, its key, and the bundle of one trust
+    /// domain.
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError`] names the first rule that is broken.
+    pub fn from_pem_files(
+        trust_domain: TrustDomain,
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+        bundle: impl Into<PathBuf>,
+        now: Timestamp,
+    ) -> Result<Self, X509SourceError> {
+        Self::open(PemFiles::new(chain, key).with_bundle(trust_domain, bundle), now)
+    }
+
+    /// A source of what is in these files.
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError`] names the first rule that is broken.
+    pub fn open(files: PemFiles, now: Timestamp) -> Result<Self, X509SourceError> {
+        Ok(Self::of(files.read(now)?, Some(files)))
+    }
+
+    fn of(material: X509Material, files: Option<PemFiles>) -> Self {
+        Self(Arc::new(Shared { current: Snapshot::new(material), files }))
+    }
+
+    /// What is current, for the length of a call.
+    pub fn load(&self) -> Guard<X509Material> {
+        self.0.current.load()
+    }
+
+    /// What is current, to keep.
+    #[must_use]
+    pub fn current(&self) -> Arc<Versioned<X509Material>> {
+        self.0.current.load_full()
+    }
+
+    /// The generation of what is current.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.current.generation()
+    }
+
+    /// Replaces identity and bundles at once, and returns their generation.
+    pub fn replace(&self, identity: X509Identity, bundles: BundleSet) -> u64 {
+        self.0.current.replace(X509Material { identity, bundles })
+    }
+
+    /// Reads the files again, and returns the generation of what they hold: a new one when it has
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError`] names the first rule that is broken; what was current stays.
+    pub fn reload(&self, now: Timestamp) -> Result<u64, X509SourceError> {
+        let files = self.0.files.as_ref().ok_or(X509SourceError::NoFiles)?;
+        let material = files.read(now)?;
+        if **self.load() == material {
+            return Ok(self.generation());
+        }
+        Ok(self.0.current.replace(material))
+    }
+}
+
+/// The PEM files of an identity and of the bundles that it believes.
+#[derive(Clone, Debug)]
+pub struct PemFiles {
+    chain: PathBuf,
+    key: PathBuf,
+    bundles: Vec<(TrustDomain, PathBuf)>,
+}
+
+impl PemFiles {
+    /// The files of a chain, leaf first, and of its key, which may be one.
+    #[must_use]
+    pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { chain: chain.into(), key: key.into(), bundles: Vec::new() }
+    }
+
+    /// These files and the roots of one trust domain more.
+    #[must_use]
+    pub fn with_bundle(mut self, trust_domain: TrustDomain, bundle: impl Into<PathBuf>) -> Self {
+        self.bundles.push((trust_domain, bundle.into()));
+        self
+    }
+
+    fn read(&self, now: Timestamp) -> Result<X509Material, X509SourceError> {
+        let key = Secret::new(read_file(&self.key)?);
+        let identity = X509Identity::from_pem(&read_file(&self.chain)?, key.expose())?;
+        identity.validity().check(now)?;
+        let mut bundles = BundleSet::new();
+        for (trust_domain, path) in &self.bundles {
+            let bundle =
+                X509Bundle::from_pem(trust_domain.clone(), &read_file(path)?, now).map_err(
+                    |source| X509SourceError::Bundle { trust_domain: trust_domain.clone(), source },
+                )?;
+            bundles = bundles.with(bundle);
+        }
+        Ok(X509Material { identity, bundles })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, X509SourceError> {
+    let failed = |source: io::Error| X509SourceError::File { path: path.into(), source };
+    let file = File::open(path).map_err(failed)?;
+    let len = file.metadata().map_err(failed)?.len();
+    // All at once, as a buffer that grows leaves parts of a key behind.
+    let mut bytes = Vec::with_capacity(usize::try_from(len.min(MAX_FILE_LEN)).unwrap_or(0));
+    let limit = MAX_FILE_LEN.saturating_add(1);
+    let read = file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > MAX_FILE_LEN {
+        return Err(X509SourceError::FileTooLong { path: path.into() });
+    }
+    Ok(bytes)
+}
+
+/// Why material cannot be read from files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum X509SourceError {
+    /// The source was not made from files.
+    #[error("the source has no files to read again")]
+    NoFiles,
+    /// A file cannot be read.
+    #[error("cannot read {path:?}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file has more than [`MAX_FILE_LEN`] bytes.
+    #[error("{path:?} is longer than {MAX_FILE_LEN} bytes")]
+    FileTooLong {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Chain and key are no identity.
+    #[error(transparent)]
+    Identity(#[from] X509IdentityError),
+    /// The identity does not count now.
+    #[error("the identity does not count: {0}")]
+    Validity(#[from] OutsideValidity),
+    /// A bundle does not load.
+    #[error("the bundle of {trust_domain:?} cannot be loaded")]
+    Bundle {
+        /// Of which trust domain.
+        trust_domain: TrustDomain,
+        /// Why not.
+        source: BundleError,
+    },
+}
+
+impl X509SourceError {
+    /// Whose fault it is: that of whoever writes the files, or of this program when there are none.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::NoFiles => Fault::Caller,
+            Self::File { .. }
+            | Self::FileTooLong { .. }
+            | Self::Identity(_)
+            | Self::Validity(_)
+            | Self::Bundle { .. } => Fault::Authority,
+        }
+    }
+}
