@@ -1,1 +1,12 @@
 //! Cedar policies, evaluated in process: deny by default, errors fail closed.
+
+// In this order: a module uses only those above it.
+pub mod name;
+pub mod pattern;
+pub mod extension;
+pub mod value;
+pub mod expr;
+pub mod policy;
+pub mod entity;
+pub mod cedar;
+pub mod evaluate;

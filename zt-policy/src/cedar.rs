@@ -1,0 +1,11 @@
+//! Cedar as text and as JSON, read strictly and written.
+//!
+//! Both readers accept what `cedar-policy` 4.14 accepts within the limits below, and refuse the
+//! rest with line and column.
+
+pub mod refusal;
+mod lexer;
+pub mod text;
+
+/// The longest text or JSON that is read, in bytes: room for more than 100,000 policies.
+pub const MAX_LEN: usize = 32 * 1024 * 1024;
