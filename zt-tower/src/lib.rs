@@ -1,4 +1,4 @@
-//! Tower middleware that authenticates, decides and records every request, and denies by default.
+#![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
 pub mod denial;
