@@ -335,9 +335,9 @@ impl ClaimsError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Missing { .. } | Self::Malformed { .. } => "malformed_claims",
-            Self::Issuer { .. } => "wrong_issuer",
-            Self::Audience => "wrong_audience",
+            Self::Missing { .. } | Self::Malformed { .. } => "token_claims",
+            Self::Issuer { .. } => "token_of_another_issuer",
+            Self::Audience => "token_of_another_audience",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => "token_not_yet_valid",
             Self::LivesTooLong { .. } => "token_lives_too_long",

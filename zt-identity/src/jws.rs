@@ -219,9 +219,9 @@ impl JwsError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Algorithm(_) => "algorithm_refused",
-            Self::Type { .. } => "wrong_type",
-            Self::NotSigned(_) => "bad_signature",
+            Self::Algorithm(_) => "token_algorithm",
+            Self::Type { .. } => "token_of_another_kind",
+            Self::NotSigned(_) => "token_bad_signature",
             Self::TooLong { .. }
             | Self::Parts
             | Self::Header
@@ -230,7 +230,7 @@ impl JwsError {
             | Self::NotText { .. }
             | Self::KidTooLong { .. }
             | Self::Signature
-            | Self::Payload => "malformed_token",
+            | Self::Payload => "token_malformed",
         }
     }
 }

@@ -15,9 +15,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::denial::{Denial, Refusal};
 
-/// The longest token that is handed to a verifier: hyper's limit for all headers of an HTTP/2
-/// request, so that HTTP/1.1 takes no more.
-pub const MAX_TOKEN: usize = 16 * 1024;
+/// The longest token that is handed to a verifier: what a signed token may have (T-01).
+pub const MAX_TOKEN: usize = zt_identity::jws::MAX_LEN;
 
 /// The one `Authorization` header, if there is any.
 pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>, Refusal> {

@@ -1,4 +1,4 @@
-//! Tower middleware that authenticates, decides and records every request, and denies by default.
+#![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
 pub mod denial;
@@ -6,7 +6,7 @@ pub mod caller;
 pub mod credential;
 pub mod path;
 pub mod demand;
-pub mod tokens;
+pub mod access_tokens;
 pub mod record;
 pub mod authenticate;
 pub mod authorize;

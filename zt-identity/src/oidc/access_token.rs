@@ -610,11 +610,11 @@ impl AccessTokenError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Jws(error) => error.reason(),
-            Self::NoKid | Self::UnknownKey { .. } => "unknown_key",
+            Self::NoKid | Self::UnknownKey { .. } => "token_key_unknown",
             Self::Keys(_) => "keys_unavailable",
-            Self::Payload(_) => "malformed_claims",
+            Self::Payload(_) => "token_not_json",
             Self::Claims(error) => error.reason(),
-            Self::ForeignClaim { .. } => "wrong_type",
+            Self::ForeignClaim { .. } => "token_of_another_kind",
         }
     }
 }

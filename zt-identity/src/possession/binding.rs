@@ -136,10 +136,10 @@ impl BindingError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Bound => "bound_token_as_bearer",
-            Self::Unbound => "token_not_bound",
-            Self::UnsupportedConfirmation { .. } => "unsupported_confirmation",
-            Self::OtherCertificate => "other_certificate",
+            Self::Bound => "token_bound",
+            Self::Unbound => "token_unbound",
+            Self::UnsupportedConfirmation { .. } => "token_confirmation_unsupported",
+            Self::OtherCertificate => "token_of_another_connection",
         }
     }
 }

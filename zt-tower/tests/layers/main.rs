@@ -7,4 +7,6 @@ mod authenticate;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod access_tokens;
+#[cfg(test)]
 mod axum;

@@ -1,7 +1,4 @@
-//! Access tokens of an issuer as the credential of a route.
-//!
-//! How a token belongs to its sender is stated by the constructor, for every route: there is no
-//! default, and no token that is judged one way falls back to the other (T-16, T-30).
+//! OIDC access tokens as the tokens of a demand.
 
 use zt_core::peer::Peer;
 use zt_core::principal::User;
@@ -13,7 +10,8 @@ use zt_identity::possession::binding::Binding;
 use crate::demand::VerifyToken;
 use crate::denial::{Denial, Refusal};
 
-/// The access tokens of one issuer, with the binding that a route demands of them.
+/// The access tokens of one issuer, and how they have to belong to who sends them (T-16). A clone
+/// shares the issuer's keys.
 #[derive(Clone, Debug)]
 pub struct AccessTokens {
     verifier: AccessTokenVerifier,
@@ -27,15 +25,14 @@ enum Possession {
 }
 
 impl AccessTokens {
-    /// Believes a token from whoever sends it. A token that is bound to a key or certificate is
-    /// refused: it is not a bearer token.
+    /// Whoever holds a token is its user; one that is bound to anything is refused.
     #[must_use]
     pub const fn bearer(verifier: AccessTokenVerifier) -> Self {
         Self { verifier, possession: Possession::Bearer }
     }
 
-    /// Demands tokens that are bound to the certificate of this very connection (RFC 8705 §3). A
-    /// token that is bound to nothing is refused.
+    /// Only the workload whose certificate a token names is its user (RFC 8705 §3); one that is
+    /// bound to nothing is refused.
     #[must_use]
     pub const fn certificate_bound(verifier: AccessTokenVerifier) -> Self {
         Self { verifier, possession: Possession::Certificate }

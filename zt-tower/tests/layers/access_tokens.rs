@@ -1,0 +1,182 @@
+//! Access tokens that an issuer signed, through the whole layer.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::AUTHORIZATION;
+use ring::digest::{SHA256, digest};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use zt_core::principal::User;
+use zt_identity::jwk::JwkSet;
+use zt_identity::oidc::access_token::AccessTokenVerifier;
+use zt_identity::oidc::keys::IssuerKeys;
+use zt_tower::access_tokens::AccessTokens;
+use zt_tower::caller::Caller;
+use zt_tower::zero_trust::ZeroTrust;
+
+use crate::support::{BATCH, CART, Inner, NOW, Policy, Sink, clock, from, peer, send, told};
+
+const ISSUER: &str = "https://login.example.com";
+const INVALID: &str = "Bearer realm=\"zero-trust\", error=\"invalid_token\"";
+
+/// An issuer with one key.
+struct Issuer(Ed25519KeyPair);
+
+impl Issuer {
+    fn new(seed: u8) -> Self {
+        Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+    }
+
+    fn verifier(&self) -> AccessTokenVerifier {
+        let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
+        let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
+        AccessTokenVerifier::builder(ISSUER)
+            .unwrap()
+            .audience("orders")
+            .keys(IssuerKeys::fixed(JwkSet::parse(set.to_string().as_bytes()).unwrap()))
+            .build()
+            .unwrap()
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
+        let signed = format!("{}.{}", part(&header), part(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+}
+
+fn claims(more: &Value) -> Value {
+    let (now, later) = (NOW, NOW.saturating_add(Duration::from_secs(300)));
+    let mut claims = json!({
+        "iss": ISSUER, "sub": "alice", "aud": "orders", "iat": now.as_secs(), "exp": later.as_secs(),
+        "client_id": "shop", "jti": "1",
+    });
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    claims
+}
+
+/// Bound to the certificate that the peers of these tests present.
+fn bound() -> Value {
+    let thumbprint = digest(&SHA256, peer(CART).leaf());
+    claims(&json!({ "cnf": { "x5t#S256": URL_SAFE_NO_PAD.encode(thumbprint) } }))
+}
+
+fn bound_to_another() -> Value {
+    claims(&json!({ "cnf": { "x5t#S256": URL_SAFE_NO_PAD.encode([7; 32]) } }))
+}
+
+async fn answers(tokens: AccessTokens, bearers: &[String]) -> (Vec<u16>, Vec<Value>) {
+    let (sink, inner) = (Sink::default(), Inner::default());
+    let queue = sink.queue();
+    let layer = ZeroTrust::builder()
+        .tokens(tokens)
+        .policy(Policy::default())
+        .records(queue.clone())
+        .clock(clock())
+        .build();
+    let mut statuses = Vec::new();
+    for token in bearers {
+        let request = from(CART).header(AUTHORIZATION, format!("Bearer {token}"));
+        let response = send(&layer, &inner, request).await;
+        let (status, challenge) = told(&response);
+        assert_eq!(challenge, (status == 401).then_some(INVALID));
+        statuses.push(status);
+    }
+    let mut reasons = sink.records(&queue);
+    reasons.retain(|record| record["event"] == "refusal");
+    (statuses, reasons.iter().map(|record| record["reason"].clone()).collect())
+}
+
+#[tokio::test]
+async fn a_bearer_token_opens_a_route_that_says_bearer_and_a_bound_one_does_not() {
+    let issuer = Issuer::new(1);
+    let bearers = [issuer.sign(&claims(&json!({}))), issuer.sign(&bound())];
+    let (statuses, reasons) = answers(AccessTokens::bearer(issuer.verifier()), &bearers).await;
+    assert_eq!(statuses, [200, 401]);
+    assert_eq!(reasons, ["token_bound"]);
+}
+
+#[tokio::test]
+async fn where_possession_is_demanded_only_a_token_for_this_certificate_opens() {
+    let issuer = Issuer::new(1);
+    let jkt = claims(&json!({ "cnf": { "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" } }));
+    let bearers =
+        [bound(), claims(&json!({})), bound_to_another(), jkt].map(|claims| issuer.sign(&claims));
+    let (statuses, reasons) =
+        answers(AccessTokens::certificate_bound(issuer.verifier()), &bearers).await;
+    assert_eq!(statuses, [200, 401, 401, 401]);
+    assert_eq!(
+        reasons,
+        ["token_unbound", "token_of_another_connection", "token_confirmation_unsupported"]
+    );
+}
+
+#[tokio::test]
+async fn every_kind_of_bad_token_is_401_and_has_its_reason_in_the_record() {
+    let issuer = Issuer::new(1);
+    let sign = |more| issuer.sign(&claims(&more));
+    let good = sign(json!({}));
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let others = Issuer::new(2).sign(&claims(&json!({})));
+    let (_, signature_of_another) = others.rsplit_once('.').unwrap();
+    let bearers = [
+        "not-a-token".to_owned(),
+        format!("{signed}.{signature_of_another}"),
+        sign(json!({ "exp": NOW.saturating_sub(Duration::from_secs(61)).as_secs() })),
+        sign(json!({ "aud": "invoices" })),
+        sign(json!({ "iss": "https://evil.example.com" })),
+        sign(json!({ "scope": ["orders.read"] })),
+    ];
+    let (statuses, reasons) = answers(AccessTokens::bearer(issuer.verifier()), &bearers).await;
+    assert_eq!(statuses, [401; 6]);
+    assert_eq!(
+        reasons,
+        [
+            "token_malformed",
+            "token_bad_signature",
+            "token_expired",
+            "token_of_another_audience",
+            "token_of_another_issuer",
+            "token_claims",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_issuer_without_keys_is_503_and_never_401() {
+    let none = JwkSet::parse(br#"{"keys":[]}"#).unwrap();
+    let verifier = AccessTokenVerifier::builder(ISSUER)
+        .unwrap()
+        .audience("orders")
+        .keys(IssuerKeys::fixed(none))
+        .build()
+        .unwrap();
+    let bearers = [Issuer::new(1).sign(&claims(&json!({})))];
+    let (statuses, reasons) = answers(AccessTokens::bearer(verifier), &bearers).await;
+    assert_eq!((statuses, reasons), (vec![503], vec!["keys_unavailable".into()]));
+}
+
+#[tokio::test]
+async fn the_user_of_a_good_token_calls_through_the_workload_that_sent_it() {
+    let issuer = Issuer::new(1);
+    let layer = ZeroTrust::builder()
+        .tokens(AccessTokens::bearer(issuer.verifier()))
+        .policy(Policy::default())
+        .without_records()
+        .clock(clock())
+        .build();
+    let inner = Inner::default();
+    let token = issuer.sign(&claims(&json!({ "scope": "orders.read" })));
+    let request = |id| from(id).header(AUTHORIZATION, format!("Bearer {token}"));
+    assert_eq!(send(&layer, &inner, request(BATCH)).await.status(), 403);
+    assert_eq!(send(&layer, &inner, request(CART)).await.status(), 200);
+    let parts = inner.last();
+    let caller = parts.extensions.get::<Caller>().unwrap();
+    assert_eq!(caller.workload().id().to_string(), CART);
+    assert_eq!(caller.user().map(User::subject), Some("alice"));
+    assert_eq!(caller.user().unwrap().scopes(), ["orders.read".into()]);
+}
