@@ -1,0 +1,304 @@
+//! An HTTP/1.1 and HTTP/2 server whose every connection has a proven peer.
+//!
+//! [`serve`] takes any tower service, an axum `Router` among them. Each request that reaches it
+//! carries, in its extensions, the [`Verified<Peer>`] of its connection and the [`SocketAddr`] that
+//! the connection came from.
+//!
+//! Handshakes run beside the accept loop, each with a time limit, and no more than a fixed number
+//! at once. A connection ends, gracefully, when the peer's certificate does: a live connection is
+//! not a way to outlive it (M-09).
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tower_service::Service;
+use zt_core::peer::Peer;
+use zt_core::verified::Verified;
+
+use crate::connection::Acceptor;
+
+/// How long a handshake may take: what a peer across the world on a bad line needs, twice over.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes under way at once: at 0.4 ms each, more than a core finishes in a second.
+const MAX_HANDSHAKES: usize = 1_024;
+/// How long the headers of an HTTP/1.1 request may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the requests of a connection that ends have left.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long to leave a listener alone that has run out of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// How often in a row it may fail before it counts as broken: for a minute.
+const ACCEPT_RETRIES: u32 = 1_200;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves `service` on `listener` until the program ends; [`Server`] has more to be set.
+///
+/// # Errors
+///
+/// When the listener breaks. A connection that breaks, or is refused, ends alone.
+pub async fn serve<S, B>(listener: TcpListener, acceptor: Acceptor, service: S) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    Server::new(acceptor).serve(listener, service, pending()).await
+}
+
+type OnRefused = Arc<dyn Fn(SocketAddr, &ConnectionRefused) + Send + Sync>;
+
+/// A server with its limits.
+#[derive(Clone)]
+pub struct Server {
+    acceptor: Acceptor,
+    handshake_timeout: Duration,
+    max_handshakes: usize,
+    grace: Duration,
+    on_refused: Option<OnRefused>,
+}
+
+impl Server {
+    /// A server for the connections of `acceptor`.
+    #[must_use]
+    pub fn new(acceptor: Acceptor) -> Self {
+        Self {
+            acceptor,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            max_handshakes: MAX_HANDSHAKES,
+            grace: GRACE,
+            on_refused: None,
+        }
+    }
+
+    /// Gives a handshake this long; 10 seconds by default.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+
+    /// Does at most this many handshakes at once; 1,024 by default, at least 1. Further
+    /// connections wait in the listener's backlog.
+    #[must_use]
+    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
+        self.max_handshakes = handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Gives the requests under way this long when a connection, or the server, ends; 10 seconds
+    /// by default.
+    #[must_use]
+    pub const fn grace(mut self, limit: Duration) -> Self {
+        self.grace = limit;
+        self
+    }
+
+    /// Calls this for every connection that is refused, to log or count it.
+    #[must_use]
+    pub fn on_refused(
+        mut self,
+        hook: impl Fn(SocketAddr, &ConnectionRefused) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_refused = Some(Arc::new(hook));
+        self
+    }
+
+    /// Serves `service` on `listener` until `shutdown` is ready, then lets the requests under way
+    /// finish.
+    ///
+    /// # Errors
+    ///
+    /// When the listener breaks. A connection that breaks, or is refused, ends alone.
+    pub async fn serve<S, B>(
+        self,
+        listener: TcpListener,
+        service: S,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let handshakes = Arc::new(Semaphore::new(self.max_handshakes));
+        let (ending, ended) = watch::channel(());
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let (stream, from, permit) = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = next(&listener, &handshakes) => accepted?,
+            };
+            let (server, service, ended) = (self.clone(), service.clone(), ended.clone());
+            tokio::spawn(async move {
+                match server.handshake(stream, permit).await {
+                    Ok(stream) => server.run(stream, from, service, ended).await,
+                    Err(refused) => {
+                        if let Some(hook) = &server.on_refused {
+                            hook(from, &refused);
+                        }
+                    }
+                }
+            });
+        }
+        drop(listener);
+        drop(ended);
+        // Every connection holds a receiver: the channel closes once the last of them is gone.
+        let _ = ending.send(());
+        ending.closed().await;
+        Ok(())
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<crate::connection::ServerStream<TcpStream>, ConnectionRefused> {
+        let _permit = permit;
+        // Answers are small and late bytes cost a round trip; a socket without the option works too.
+        let _ = stream.set_nodelay(true);
+        match timeout(self.handshake_timeout, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(ConnectionRefused::Handshake(error)),
+            Err(_elapsed) => Err(ConnectionRefused::TimedOut { limit: self.handshake_timeout }),
+        }
+    }
+
+    /// Serves one connection until the peer leaves, its certificate ends or the server does.
+    async fn run<S, B>(
+        &self,
+        stream: crate::connection::ServerStream<TcpStream>,
+        from: SocketAddr,
+        service: S,
+        mut ended: watch::Receiver<()>,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let peer = stream.peer().clone();
+        let lifetime = peer.validity().remaining(self.acceptor.clock().now());
+        let service = TowerToHyperService::new(WithPeer { inner: service, peer, from });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        builder.http2().timer(TokioTimer::new());
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        tokio::select! {
+            _outcome = &mut connection => return,
+            () = sleep(lifetime) => {}
+            _ = ended.changed() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(self.grace, connection).await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("acceptor", &self.acceptor)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .field("max_handshakes", &self.max_handshakes)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a connection ended before its first request. The peer learns an alert, or nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionRefused {
+    /// The handshake failed.
+    #[error(transparent)]
+    Handshake(crate::connection::HandshakeError),
+    /// The handshake took too long.
+    #[error("the handshake took longer than {limit:?}")]
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+    },
+}
+
+/// The next connection, once there is room for its handshake.
+async fn next(
+    listener: &TcpListener,
+    handshakes: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
+    let mut failures = 0u32;
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => return Ok((stream, from, permit)),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if failures == ACCEPT_RETRIES => return Err(error),
+            // Out of file descriptors or memory: others will give some back.
+            Err(_error) => {
+                failures = failures.saturating_add(1);
+                sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+/// Puts the peer and its address into every request of one connection.
+#[derive(Clone, Debug)]
+struct WithPeer<S> {
+    inner: S,
+    peer: Verified<Peer>,
+    from: SocketAddr,
+}
+
+impl<S, B> Service<Request<B>> for WithPeer<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer.clone());
+        extensions.insert(self.from);
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,222 @@
+//! The server over real sockets: what reaches a service, and when connections end.
+#![cfg(feature = "serve")]
+#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use zt_core::peer::Peer;
+use zt_core::spiffe::TrustDomain;
+use zt_core::time::{Clock, SystemClock};
+use zt_core::verified::Verified;
+use zt_identity::authority::Authority;
+use zt_identity::bundle::BundleSet;
+use zt_identity::matcher::Authorizer;
+use zt_identity::source::X509Source;
+use zt_tls::connection::ClientStream;
+use zt_tls::serve::{ConnectionRefused, Server};
+use zt_tls::{Acceptor, Connector};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Says who is there, after a while if the path is `/slow`.
+#[derive(Clone)]
+struct WhoIsThere;
+
+impl tower_service::Service<Request<Incoming>> for WhoIsThere {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let peer = request.extensions().get::<Verified<Peer>>().map(|peer| peer.id().to_string());
+        let from = request.extensions().get::<SocketAddr>().map(SocketAddr::to_string);
+        let slow = request.uri().path() == "/slow";
+        Box::pin(async move {
+            if slow {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            Ok(Response::new(Full::from(format!("{peer:?} {from:?}"))))
+        })
+    }
+}
+
+struct World {
+    authority: Authority,
+    members: Authorizer,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+async fn start(configure: impl FnOnce(Server) -> Server) -> World {
+    let domain = TrustDomain::from_name("example.org").unwrap();
+    let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
+    let members = Authorizer::member_of(domain);
+    let acceptor = Acceptor::builder(authority.source("/orders").unwrap(), members.clone())
+        .alpn(["h2", "http/1.1"])
+        .build()
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = configure(Server::new(acceptor));
+    let server = tokio::spawn(server.serve(listener, WhoIsThere, async {
+        let _ = stopped.await;
+    }));
+    World { authority, members, address, stop, server }
+}
+
+impl World {
+    fn source(&self, lifetime: Duration) -> X509Source {
+        let svid = self.authority.request("/cart").lasting(lifetime).identity().unwrap();
+        X509Source::new(svid, BundleSet::new().with(self.authority.bundle()))
+    }
+
+    async fn connect(&self, lifetime: Duration, protocol: &str) -> ClientStream<TcpStream> {
+        let connector = Connector::builder(self.source(lifetime), self.members.clone())
+            .alpn([protocol])
+            .build()
+            .unwrap();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        connector.connect(ServerName::try_from("orders").unwrap(), stream).await.unwrap()
+    }
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    Request::get(path).header("host", "orders").body(Empty::new()).unwrap()
+}
+
+async fn text(response: Response<Incoming>) -> String {
+    assert_eq!(response.status(), StatusCode::OK);
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_request_carries_its_peer_and_where_it_comes_from() {
+    let world = start(|server| server).await;
+    for protocol in ["http/1.1", "h2"] {
+        let stream = world.connect(HOUR, protocol).await;
+        assert_eq!(stream.alpn(), Some(protocol.as_bytes()));
+        let io = TokioIo::new(stream);
+        let answer = if protocol == "h2" {
+            let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            send.send_request(get("https://orders/")).await.unwrap()
+        } else {
+            let (mut send, connection) = http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            send.send_request(get("/")).await.unwrap()
+        };
+        let said = text(answer).await;
+        assert!(
+            said.starts_with(r#"Some("spiffe://example.org/cart") Some("127.0.0.1:"#),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_the_certificate_of_its_peer_does() {
+    let world = start(|server| server.grace(Duration::ZERO)).await;
+    let stream = world.connect(Duration::from_secs(2), "http/1.1").await;
+    let until = stream.peer().not_after(); // the server's, which is later
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    text(send.send_request(get("/")).await.unwrap()).await;
+    timeout(SOON, connection).await.expect("the server ends the connection").unwrap().ok();
+    assert!(SystemClock.now() < until);
+    assert!(send.send_request(get("/")).await.is_err());
+}
+
+#[tokio::test]
+async fn requests_under_way_finish_when_the_server_stops() {
+    let world = start(|server| server).await;
+    let stream = world.connect(HOUR, "http/1.1").await;
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let slow = tokio::spawn(send.send_request(get("/slow")));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.stop.send(()).unwrap();
+    assert!(text(slow.await.unwrap().unwrap()).await.contains("cart"));
+    timeout(SOON, world.server).await.expect("it stops").unwrap().unwrap();
+    assert!(TcpStream::connect(world.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_is_ended() {
+    let (tell, told) = mpsc::channel();
+    let world = start(|server| {
+        server.handshake_timeout(Duration::from_millis(50)).on_refused(move |_, refused| {
+            tell.send(matches!(refused, ConnectionRefused::TimedOut { .. })).unwrap();
+        })
+    })
+    .await;
+    let mut silent = TcpStream::connect(world.address).await.unwrap();
+    let ended = timeout(SOON, silent.read(&mut [0; 1])).await.expect("it is ended");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+    assert!(told.recv_timeout(SOON).unwrap());
+}
+
+#[tokio::test]
+async fn half_open_handshakes_beyond_the_cap_wait_and_others_follow() {
+    let world =
+        start(|server| server.max_handshakes(4).handshake_timeout(Duration::from_millis(100)))
+            .await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    // Sixteen at four a time and a tenth of a second each: then it is our turn.
+    let stream = timeout(SOON, world.connect(HOUR, "http/1.1")).await.expect("our turn");
+    assert_eq!(stream.peer().id().as_str(), "spiffe://example.org/orders");
+}
+
+#[tokio::test]
+async fn a_refused_peer_is_reported_with_the_reason() {
+    let (tell, told) = mpsc::channel();
+    let world = start(|server| {
+        server.on_refused(move |_, refused| {
+            let ConnectionRefused::Handshake(error) = refused else { return };
+            tell.send(error.refused().map(ToString::to_string)).unwrap();
+        })
+    })
+    .await;
+    let stranger = Authority::new(TrustDomain::from_name("evil.test").unwrap(), SystemClock.now());
+    let stranger = stranger.unwrap();
+    let bundles = BundleSet::new().with(world.authority.bundle());
+    let source = X509Source::new(stranger.svid("/cart").unwrap(), bundles);
+    let connector = Connector::new(source, world.members.clone()).unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let name = ServerName::try_from("orders").unwrap();
+    // In TLS 1.3 a client is done before its certificate is judged: the alert follows.
+    if let Ok(mut stream) = connector.connect(name, stream).await {
+        assert!(stream.read(&mut [0; 1]).await.is_err());
+    }
+    let reason = told.recv_timeout(SOON).unwrap();
+    assert_eq!(reason.as_deref(), Some("the peer's X509-SVID does not verify"));
+}
