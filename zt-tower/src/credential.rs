@@ -40,7 +40,7 @@ pub(crate) fn bearer(authorization: &HeaderValue) -> Result<&str, Refusal> {
         .ok()
         .map(|token| token.trim_start_matches(' '))
         .filter(|token| token.len() <= MAX_TOKEN && is_b64token(token))
-        .ok_or(Refusal::new(Denial::InvalidToken, "malformed_token"))
+        .ok_or(Refusal::new(Denial::InvalidToken, "token_malformed"))
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`

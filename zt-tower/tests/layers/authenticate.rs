@@ -238,7 +238,7 @@ async fn every_refusal_is_recorded_with_its_reason_and_without_the_token() {
             "no_peer",
             "no_credential",
             "unsupported_scheme",
-            "malformed_token",
+            "token_malformed",
             "bad_signature",
             "keys_unavailable",
             "insufficient_scope",
