@@ -10,3 +10,6 @@ pub mod policy;
 pub mod entity;
 pub mod cedar;
 pub mod evaluate;
+pub mod model;
+pub mod set;
+pub mod folder;

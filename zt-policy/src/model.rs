@@ -1,0 +1,568 @@
+//! How a request of this workspace is put to Cedar.
+//!
+//! # Entities
+//!
+//! | entity | attributes | parents |
+//! |---|---|---|
+//! | `Workload::"spiffe://example.org/ns/shop/sa/cart"` | `trust_domain` and `path` (String), and its own | `TrustDomain::"example.org"`, and a `WorkloadPath` for each path that it lies below: `WorkloadPath::"spiffe://example.org/ns"`, `…/ns/shop`, `…/ns/shop/sa` |
+//! | `Workload::"<issuer>#system:serviceaccount:<namespace>:<name>"` | `issuer`, `namespace` and `name` (String), and its own | `KubernetesCluster::"<issuer>"`, `KubernetesNamespace::"<issuer>#<namespace>"` |
+//! | `User::"<issuer>#<subject>"` | `issuer`, `subject` (String), `scopes`, `roles`, `groups`, `amr` (Set of String), where known `client`, `acr` (String) and `auth_time` (datetime), and its own | a `Role::"<role>"` for each role, a `Group::"<group>"` for each group |
+//! | `Action::"<name>"` | | those that the policies' own entities give it |
+//! | `<kind>::"<id>"`, the resource | its own | |
+//!
+//! The workload's question has the workload as its principal, the user's question the user. All
+//! of these entities are known in both, so a policy about a user may ask
+//! `context.workload in TrustDomain::"example.org"`.
+//!
+//! Names of roles and groups do not carry the issuer. Where more than one issuer is trusted, a
+//! policy also asks for `principal.issuer`.
+//!
+//! # Context
+//!
+//! | name | type | absent when |
+//! |---|---|---|
+//! | `time` | datetime, to the millisecond | never |
+//! | `source` | ipaddr | the address is not known |
+//! | `workload` | the entity | never |
+//! | `user` | the entity | there is no user |
+//! | `device` | a record: `id` (String), and its posture | there is no device |
+//! | any other | as the request's context has it | |
+//!
+//! # Values
+//!
+//! Strings, numbers, booleans, sets and records stay what they are; a time is a datetime, cut to
+//! the millisecond; an address is an ipaddr, and an IPv4 address that came mapped into IPv6 is an
+//! IPv4 address, so that it does not slip past a rule about its range.
+//!
+//! # What cannot be asked
+//!
+//! A question is refused, and its decision denies with an error, when
+//!
+//! 1. the resource's kind is not the name of an entity type, or is one of those above, as whom a
+//!    resource could pose;
+//! 2. an attribute has a name that the tables above give away, also where theirs is absent;
+//! 3. an issuer holds a `#`, which would let two users or namespaces share one name;
+//! 4. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use zt_core::attribute::{Attributes, Value as Fact};
+use zt_core::fault::Fault;
+use zt_core::principal::{Device, User, Workload, WorkloadId};
+use zt_core::request::{Question, Subject};
+use zt_core::spiffe::SpiffeId;
+
+use crate::entity::{Entities, Entity, Request};
+use crate::extension::datetime::DateTime;
+use crate::extension::ip::IpNet;
+use crate::name::{EntityType, EntityUid, NotAnEntityType};
+use crate::value::{Record, Value};
+
+/// How deep a value of an attribute may be nested; a deeper one is refused.
+pub const MAX_VALUE_DEPTH: usize = 32;
+
+/// The entity types of the model, which no resource may have.
+pub const OWN_TYPES: [&str; 9] = [
+    WORKLOAD,
+    WORKLOAD_PATH,
+    TRUST_DOMAIN,
+    KUBERNETES_CLUSTER,
+    KUBERNETES_NAMESPACE,
+    USER,
+    ROLE,
+    GROUP,
+    ACTION,
+];
+
+const WORKLOAD: &str = "Workload";
+const WORKLOAD_PATH: &str = "WorkloadPath";
+const TRUST_DOMAIN: &str = "TrustDomain";
+const KUBERNETES_CLUSTER: &str = "KubernetesCluster";
+const KUBERNETES_NAMESPACE: &str = "KubernetesNamespace";
+const USER: &str = "User";
+const ROLE: &str = "Role";
+const GROUP: &str = "Group";
+const ACTION: &str = "Action";
+
+/// The names of the context that its attributes may not have.
+const CONTEXT: [&str; 5] = ["time", "source", "workload", "user", "device"];
+/// As `CONTEXT`, for workloads.
+const SPIFFE_FACTS: [&str; 2] = ["trust_domain", "path"];
+/// As `CONTEXT`, for service accounts.
+const ACCOUNT_FACTS: [&str; 3] = ["issuer", "namespace", "name"];
+/// As `CONTEXT`, for users.
+const USER_FACTS: [&str; 9] =
+    ["issuer", "subject", "client", "scopes", "roles", "groups", "acr", "amr", "auth_time"];
+/// As `CONTEXT`, for devices.
+const DEVICE_FACTS: [&str; 1] = ["id"];
+
+/// A question, as Cedar takes it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Asked {
+    /// Who, what, to what, and the context.
+    pub request: Request,
+    /// What is known.
+    pub entities: Entities,
+}
+
+/// Puts a question to Cedar, over entities that are known besides those of the request.
+///
+/// # Errors
+///
+/// [`Unaskable`] names the rule of the [module](self) that is broken.
+pub fn ask(question: &Question<'_>, base: &Arc<Entities>) -> Result<Asked, Unaskable> {
+    let request = question.request();
+    let caller = request.principal();
+    let workload = workload(caller.workload())?;
+    let user = caller.user().map(user).transpose()?;
+    let resource = resource(request.resource())?;
+    let action = Entity::new(uid(ACTION, request.action().name())?);
+    let context = context(question, &workload, user.as_ref())?;
+    let principal = match (question.subject(), &user) {
+        (Subject::User(_), Some(user)) => user.uid.clone(),
+        (Subject::Workload(_), _) => workload.uid.clone(),
+        _ => return Err(Unaskable::UnknownSubject),
+    };
+    let request = Request {
+        principal,
+        action: action.uid.clone(),
+        resource: resource.uid.clone(),
+        context: Arc::new(context),
+    };
+    let mut entities = Entities::over(Arc::clone(base));
+    for entity in [workload, action, resource].into_iter().chain(user) {
+        entities.insert(entity);
+    }
+    Ok(Asked { request, entities })
+}
+
+fn uid(kind: &str, id: &str) -> Result<EntityUid, Unaskable> {
+    Ok(EntityUid::new(EntityType::parse(kind)?, id))
+}
+
+fn workload(workload: &Workload) -> Result<Entity, Unaskable> {
+    match workload.id() {
+        WorkloadId::Spiffe(id) => spiffe_workload(id, workload.attributes()),
+        WorkloadId::ServiceAccount { issuer, namespace, name } => {
+            service_account(issuer, namespace, name, workload.attributes())
+        }
+        _ => Err(Unaskable::UnknownWorkload),
+    }
+}
+
+fn spiffe_workload(id: &SpiffeId, own: &Attributes) -> Result<Entity, Unaskable> {
+    let trust_domain = id.trust_domain();
+    let mut entity = Entity::new(uid(WORKLOAD, id.as_str())?);
+    entity.attributes = facts("workload", &SPIFFE_FACTS, own)?;
+    entity.attributes.insert("trust_domain".into(), trust_domain.as_str().into());
+    entity.attributes.insert("path".into(), id.path().into());
+    entity.parents.insert(uid(TRUST_DOMAIN, trust_domain.as_str())?);
+    for (slash, _) in id.path().match_indices('/').skip(1) {
+        let prefix = id.path().get(..slash).unwrap_or_default();
+        entity.parents.insert(uid(WORKLOAD_PATH, &format!("spiffe://{trust_domain}{prefix}"))?);
+    }
+    Ok(entity)
+}
+
+fn service_account(
+    issuer: &Arc<str>,
+    namespace: &str,
+    name: &str,
+    own: &Attributes,
+) -> Result<Entity, Unaskable> {
+    let account = format!("system:serviceaccount:{namespace}:{name}");
+    let mut entity = Entity::new(uid(WORKLOAD, &qualified(issuer, &account)?)?);
+    entity.attributes = facts("workload", &ACCOUNT_FACTS, own)?;
+    for (fact, value) in [("issuer", &**issuer), ("namespace", namespace), ("name", name)] {
+        entity.attributes.insert(fact.into(), value.into());
+    }
+    entity.parents.insert(uid(KUBERNETES_CLUSTER, issuer)?);
+    entity.parents.insert(uid(KUBERNETES_NAMESPACE, &qualified(issuer, namespace)?)?);
+    Ok(entity)
+}
+
+/// A name that means something only together with the issuer that gave it out.
+fn qualified(issuer: &str, name: &str) -> Result<String, Unaskable> {
+    if issuer.contains('#') {
+        return Err(Unaskable::AmbiguousIssuer { issuer: issuer.chars().take(64).collect() });
+    }
+    Ok(format!("{issuer}#{name}"))
+}
+
+fn user(user: &User) -> Result<Entity, Unaskable> {
+    let mut entity = Entity::new(uid(USER, &qualified(user.issuer(), user.subject())?)?);
+    let authentication = user.authentication();
+    let strings = |items: &[Arc<str>]| items.iter().cloned().map(Value::from).collect::<Value>();
+    let always = [
+        ("issuer", Value::from(Arc::clone(user.issuer()))),
+        ("subject", user.subject().into()),
+        ("scopes", strings(user.scopes())),
+        ("roles", strings(user.roles())),
+        ("groups", strings(user.groups())),
+        ("amr", strings(&authentication.amr)),
+    ];
+    let where_known = [
+        ("client", user.client().map(Value::from)),
+        ("acr", authentication.acr.clone().map(Value::from)),
+        ("auth_time", authentication.auth_time.map(|time| DateTime::from(time).into())),
+    ];
+    entity.attributes = facts("user", &USER_FACTS, user.attributes())?;
+    for (name, value) in
+        always.map(|(name, value)| (name, Some(value))).into_iter().chain(where_known)
+    {
+        entity.attributes.extend(value.map(|value| (name.into(), value)));
+    }
+    for (kind, names) in [(ROLE, user.roles()), (GROUP, user.groups())] {
+        let parents = names.iter().map(|name| uid(kind, name));
+        entity.parents.extend(parents.collect::<Result<BTreeSet<_>, _>>()?);
+    }
+    Ok(entity)
+}
+
+fn resource(resource: &zt_core::request::Resource) -> Result<Entity, Unaskable> {
+    if OWN_TYPES.contains(&resource.kind()) {
+        return Err(Unaskable::OwnType { kind: resource.kind().into() });
+    }
+    let mut entity = Entity::new(uid(resource.kind(), resource.id())?);
+    entity.attributes = facts("resource", &[], resource.attributes())?;
+    Ok(entity)
+}
+
+fn context(
+    question: &Question<'_>,
+    workload: &Entity,
+    user: Option<&Entity>,
+) -> Result<Record, Unaskable> {
+    let (given, caller) = (question.request().context(), question.request().principal());
+    let mut context = facts("context", &CONTEXT, given.attributes())?;
+    context.insert("time".into(), DateTime::from(given.time()).into());
+    context.insert("workload".into(), workload.uid.clone().into());
+    let source = given.source().map(|source| IpNet::from(source.to_canonical()).into());
+    context.extend(source.map(|source| ("source".into(), source)));
+    context.extend(user.map(|user| ("user".into(), user.uid.clone().into())));
+    let device = caller.device().map(device).transpose()?;
+    context.extend(device.map(|device| ("device".into(), device.into())));
+    Ok(context)
+}
+
+fn device(device: &Device) -> Result<Record, Unaskable> {
+    let mut record = facts("device", &DEVICE_FACTS, device.posture())?;
+    record.insert("id".into(), device.id().into());
+    Ok(record)
+}
+
+/// Attributes as Cedar has them, none of which has a name that is `taken`.
+fn facts(of: &'static str, taken: &[&str], own: &Attributes) -> Result<Record, Unaskable> {
+    own.iter()
+        .map(|(name, fact)| {
+            if taken.contains(&name) {
+                return Err(Unaskable::TakenName { of, name: name.into() });
+            }
+            Ok((Arc::from(name), value(fact, MAX_VALUE_DEPTH)?))
+        })
+        .collect()
+}
+
+fn value(fact: &Fact, depth: usize) -> Result<Value, Unaskable> {
+    let depth = depth.checked_sub(1).ok_or(Unaskable::TooDeep)?;
+    Ok(match fact {
+        Fact::Bool(value) => Value::Bool(*value),
+        Fact::Long(value) => Value::Long(*value),
+        Fact::String(value) => Value::String(Arc::clone(value)),
+        Fact::Ip(addr) => IpNet::from(addr.to_canonical()).into(),
+        Fact::Time(time) => DateTime::from(*time).into(),
+        Fact::Set(members) => {
+            members.iter().map(|member| value(member, depth)).collect::<Result<_, _>>()?
+        }
+        Fact::Record(fields) => {
+            let field = |(name, fact)| Ok((Arc::from(name), value(fact, depth)?));
+            Value::from(fields.iter().map(field).collect::<Result<Record, Unaskable>>()?)
+        }
+        _ => return Err(Unaskable::UnknownValue),
+    })
+}
+
+/// Why a question cannot be put to Cedar.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unaskable {
+    /// The kind of the resource is not the name of an entity type.
+    #[error(transparent)]
+    Kind(#[from] NotAnEntityType),
+    /// A resource poses as something else.
+    #[error("a resource cannot be a {kind}")]
+    OwnType {
+        /// Its kind.
+        kind: String,
+    },
+    /// An attribute has a name that the model gives away.
+    #[error("the attribute {name:?} of the {of} would hide the one that the model gives it")]
+    TakenName {
+        /// Whose attribute.
+        of: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// An issuer would let two subjects share one name.
+    #[error("the issuer {issuer:?} holds a number sign")]
+    AmbiguousIssuer {
+        /// The issuer, cut to 64 characters.
+        issuer: String,
+    },
+    /// A value is nested too deeply.
+    #[error("a value is nested more than {MAX_VALUE_DEPTH} deep")]
+    TooDeep,
+    /// The workload has a kind of name that the model does not know.
+    #[error("the workload has an unknown kind of name")]
+    UnknownWorkload,
+    /// The question is about someone whom the model does not know.
+    #[error("the question has an unknown kind of subject")]
+    UnknownSubject,
+    /// An attribute has a type that the model does not know.
+    #[error("an attribute has an unknown type")]
+    UnknownValue,
+}
+
+impl Unaskable {
+    /// Whose fault it is: the program's, which describes its requests so.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use zt_core::danger;
+    use zt_core::decision::{Answer, Decision, PolicyVersion};
+    use zt_core::principal::{Authentication, Principal};
+    use zt_core::request::{Action, Context, Resource, SubjectKind};
+    use zt_core::time::Timestamp;
+    use zt_core::verified::Verified;
+
+    use super::*;
+    use crate::cedar::text::expression;
+    use crate::evaluate::evaluate;
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+    fn caller(workload: Workload) -> Verified<Principal> {
+        danger::verified(Principal::new(workload))
+    }
+
+    fn cart() -> Workload {
+        let id = SpiffeId::parse("spiffe://example.org/ns/shop/sa/cart").unwrap();
+        Workload::new(id).with_attributes(Attributes::new().with("tier", 1))
+    }
+
+    fn account(issuer: &str) -> Workload {
+        Workload::new(WorkloadId::ServiceAccount {
+            issuer: issuer.into(),
+            namespace: "shop".into(),
+            name: "cart".into(),
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+    fn on_behalf(user: User) -> Verified<Principal> {
+        let posture = Attributes::new().with("managed", true);
+        caller(cart())
+            .on_behalf_of(danger::verified(user))
+            .from_device(danger::verified(Device::new("laptop", posture)))
+    }
+
+    fn alice() -> User {
+        let mut authentication = Authentication::default();
+        authentication.acr = Some("gold".into());
+        authentication.amr = vec!["pwd".into(), "otp".into()];
+        authentication.auth_time = Some(Timestamp::from_secs(60));
+        User::new("https://issuer", "alice")
+            .with_client("app")
+            .with_scopes(["orders"])
+            .with_roles(["clerk"])
+            .with_groups(["eng"])
+            .with_authentication(authentication)
+            .with_attributes(Attributes::new().with("department", "sales"))
+    }
+
+    fn order() -> Resource {
+        Resource::new("Shop::Order", "42").with("total", 5).with("tags", Fact::strings(["a"]))
+    }
+
+    fn here() -> Context {
+        Context::at(Timestamp::from_micros(1_500_999))
+            .from_source("::ffff:10.1.2.3".parse::<IpAddr>().unwrap())
+            .with("risk", 3)
+    }
+
+    /// What the question about this kind of subject becomes.
+    fn asked(
+        caller: &Verified<Principal>,
+        resource: &Resource,
+        context: &Context,
+        kind: SubjectKind,
+    ) -> Result<Asked, Unaskable> {
+        let action = Action::new("read");
+        let request = zt_core::request::Request::new(caller, &action, resource, context);
+        let mut result = None;
+        let decision = Decision::of(&request, PolicyVersion::default(), |question| {
+            if question.subject().kind() == kind {
+                result = Some(ask(question, &Arc::default()));
+            }
+            Answer::not_permitted()
+        });
+        drop(decision);
+        result.unwrap()
+    }
+
+    fn holds(asked: &Asked, text: &str) {
+        let value = evaluate(&expression(text).unwrap(), &asked.request, &asked.entities);
+        assert_eq!(value, Ok(Value::Bool(true)), "{text}");
+    }
+
+    #[test]
+    fn a_workload_is_below_its_trust_domain_and_each_prefix_of_its_path() {
+        let asked = asked(&caller(cart()), &order(), &here(), SubjectKind::Workload).unwrap();
+        for text in [
+            r#"principal == Workload::"spiffe://example.org/ns/shop/sa/cart""#,
+            r#"principal.trust_domain == "example.org" && principal.path == "/ns/shop/sa/cart""#,
+            "principal.tier == 1",
+            r#"principal in TrustDomain::"example.org""#,
+            r#"principal in WorkloadPath::"spiffe://example.org/ns""#,
+            r#"principal in WorkloadPath::"spiffe://example.org/ns/shop""#,
+            r#"principal in WorkloadPath::"spiffe://example.org/ns/shop/sa""#,
+            r#"!(principal in WorkloadPath::"spiffe://example.org/ns/shop/sa/cart")"#,
+            r#"!(principal in WorkloadPath::"spiffe://example.org/ns/sho")"#,
+            r#"!(principal in WorkloadPath::"spiffe://example.org/")"#,
+            r#"action == Action::"read" && resource == Shop::Order::"42""#,
+            r#"resource.total == 5 && resource.tags.contains("a")"#,
+            "context.workload == principal && !(context has user) && !(context has device)",
+        ] {
+            holds(&asked, text);
+        }
+    }
+
+    #[test]
+    fn a_service_account_is_below_its_cluster_and_namespace() {
+        let asked =
+            asked(&caller(account("https://k8s")), &order(), &here(), SubjectKind::Workload);
+        let asked = asked.unwrap();
+        for text in [
+            r#"principal == Workload::"https://k8s#system:serviceaccount:shop:cart""#,
+            r#"principal in KubernetesCluster::"https://k8s""#,
+            r#"principal in KubernetesNamespace::"https://k8s#shop""#,
+            r#"principal.issuer == "https://k8s" && principal.namespace == "shop" && principal.name == "cart""#,
+        ] {
+            holds(&asked, text);
+        }
+    }
+
+    #[test]
+    fn a_user_has_what_the_token_proved() {
+        let asked = asked(&on_behalf(alice()), &order(), &here(), SubjectKind::User).unwrap();
+        for text in [
+            r#"principal == User::"https://issuer#alice" && context.user == principal"#,
+            r#"principal.issuer == "https://issuer" && principal.subject == "alice""#,
+            r#"principal.client == "app" && principal.scopes.contains("orders")"#,
+            r#"principal.roles == ["clerk"] && principal.groups == ["eng"]"#,
+            r#"principal.acr == "gold" && principal.amr.contains("otp")"#,
+            r#"principal.auth_time == datetime("1970-01-01T00:01:00Z")"#,
+            r#"principal.department == "sales""#,
+            r#"principal in Role::"clerk" && principal in Group::"eng""#,
+            r#"context.workload in TrustDomain::"example.org" && context.workload.tier == 1"#,
+            r#"context.device.managed && context.device.id == "laptop""#,
+        ] {
+            holds(&asked, text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_user_is_absent() {
+        let user = User::new("https://issuer", "bob");
+        let asked = asked(&on_behalf(user), &order(), &here(), SubjectKind::User).unwrap();
+        holds(&asked, "principal.roles == [] && principal.amr == []");
+        holds(&asked, "!(principal has client || principal has acr || principal has auth_time)");
+    }
+
+    #[test]
+    fn the_context_tells_when_and_from_where() {
+        let asked = asked(&caller(cart()), &order(), &here(), SubjectKind::Workload).unwrap();
+        holds(&asked, r#"context.time == datetime("1970-01-01T00:00:01.500Z")"#);
+        holds(&asked, r#"context.source.isInRange(ip("10.0.0.0/8")) && context.risk == 3"#);
+        let nowhere = Context::at(Timestamp::EPOCH);
+        let asked = super::tests::asked(&caller(cart()), &order(), &nowhere, SubjectKind::Workload);
+        holds(&asked.unwrap(), "!(context has source)");
+    }
+
+    #[test]
+    fn a_resource_cannot_pose_as_someone() {
+        for kind in OWN_TYPES {
+            let resource = Resource::new(kind, "x");
+            let refused = asked(&caller(cart()), &resource, &here(), SubjectKind::Workload);
+            assert_eq!(refused.unwrap_err(), Unaskable::OwnType { kind: kind.into() });
+        }
+        for kind in ["", "order item", "Shop::", "in"] {
+            let resource = Resource::new(kind, "x");
+            let refused = asked(&caller(cart()), &resource, &here(), SubjectKind::Workload);
+            assert!(matches!(refused, Err(Unaskable::Kind(_))), "{kind}");
+        }
+    }
+
+    #[test]
+    fn no_attribute_hides_one_of_the_model() {
+        let workload = SubjectKind::Workload;
+        for name in CONTEXT {
+            let context = Context::at(Timestamp::EPOCH).with(name, true);
+            let refused = asked(&caller(cart()), &order(), &context, workload);
+            assert!(matches!(refused, Err(Unaskable::TakenName { of: "context", .. })), "{name}");
+        }
+        for name in USER_FACTS {
+            let user = User::new("https://i", "a").with_attributes(Attributes::new().with(name, 1));
+            let refused = asked(&on_behalf(user), &order(), &here(), workload);
+            assert!(matches!(refused, Err(Unaskable::TakenName { of: "user", .. })), "{name}");
+        }
+        for name in SPIFFE_FACTS {
+            let posing = cart().with_attributes(Attributes::new().with(name, "x"));
+            let refused = asked(&caller(posing), &order(), &here(), workload);
+            assert!(matches!(refused, Err(Unaskable::TakenName { of: "workload", .. })), "{name}");
+        }
+        for name in ACCOUNT_FACTS {
+            let posing = account("https://k").with_attributes(Attributes::new().with(name, "x"));
+            let refused = asked(&caller(posing), &order(), &here(), workload);
+            assert!(matches!(refused, Err(Unaskable::TakenName { of: "workload", .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_device_cannot_rename_itself() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+        let device = danger::verified(Device::new("a", Attributes::new().with("id", "b")));
+        let caller = caller(cart()).from_device(device);
+        let refused = asked(&caller, &order(), &here(), SubjectKind::Workload);
+        assert!(matches!(refused, Err(Unaskable::TakenName { of: "device", .. })));
+    }
+
+    #[test]
+    fn two_users_cannot_share_one_name() {
+        let user = User::new("https://issuer#a", "b");
+        let refused = asked(&on_behalf(user), &order(), &here(), SubjectKind::User);
+        assert!(matches!(refused, Err(Unaskable::AmbiguousIssuer { .. })));
+        let refused = asked(&caller(account("a#b")), &order(), &here(), SubjectKind::Workload);
+        assert!(matches!(refused, Err(Unaskable::AmbiguousIssuer { .. })));
+    }
+
+    #[test]
+    fn a_value_that_is_nested_too_deep_is_refused() {
+        let nested =
+            |depth: usize| (1..depth).fold(Fact::Bool(true), |inner, _| Fact::Set([inner].into()));
+        let ask_about = |depth| {
+            let resource = Resource::new("Order", "1").with("nested", nested(depth));
+            asked(&caller(cart()), &resource, &here(), SubjectKind::Workload).map(drop)
+        };
+        assert_eq!(ask_about(MAX_VALUE_DEPTH), Ok(()));
+        assert_eq!(ask_about(MAX_VALUE_DEPTH + 1), Err(Unaskable::TooDeep));
+    }
+}

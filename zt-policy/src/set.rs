@@ -1,0 +1,405 @@
+//! A set of policies that decides.
+//!
+//! A set is made from sources when, in this order:
+//!
+//! 1. every source is read without a problem;
+//! 2. none of them has a template: without a link it has no effect, which must not be silent;
+//! 3. there is at least one policy: to deny everything, say so with a `forbid`;
+//! 4. no two policies have one name, and none has the empty name;
+//! 5. no expression is nested more than [`MAX_DEPTH`] deep.
+//!
+//! It answers each question by the rules of [`evaluate`](crate::evaluate); a question that
+//! [`model`](crate::model) cannot put is denied as an error.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use zt_core::danger;
+use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
+use zt_core::fault::Fault;
+use zt_core::request::{Question, Request};
+
+use crate::cedar::refusal::NotCedar;
+use crate::cedar::text;
+use crate::entity::Entities;
+use crate::evaluate::{OnForbidError, Outcome, authorize};
+use crate::expr::MAX_DEPTH;
+use crate::model::{self, Unaskable};
+use crate::policy::Policy;
+
+/// A text of policies and its name, such as that of its file.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its name, which begins the names of those of its policies that have none.
+    pub name: &'a str,
+    /// Cedar text.
+    pub text: &'a str,
+}
+
+/// Policies that decide requests: deny by default, and deny when a forbid cannot be evaluated.
+///
+/// ```
+/// use zt_policy::set::PolicySet;
+///
+/// let policies = PolicySet::parse(
+///     "orders",
+///     r#"
+///     @id("shop-reads-orders")
+///     permit (
+///         principal in WorkloadPath::"spiffe://example.org/ns/shop",
+///         action == Action::"read",
+///         resource is Order
+///     );
+///     "#,
+/// )?;
+/// assert_eq!(policies.policies().len(), 1);
+/// assert!(PolicySet::parse("orders", "// nothing yet").is_err());
+/// # Ok::<(), zt_policy::set::LoadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PolicySet {
+    // INVARIANT: not empty, no templates, names are unique, expressions at most MAX_DEPTH deep.
+    policies: Arc<[Policy]>,
+    entities: Arc<Entities>,
+    version: PolicyVersion,
+    on_forbid_error: OnForbidError,
+}
+
+impl PolicySet {
+    /// The policies of one text.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the first rule of the [module](self) that is broken.
+    pub fn parse(name: &str, text: &str) -> Result<Self, LoadError> {
+        Self::from_sources(&[Source { name, text }])
+    }
+
+    /// The policies of several texts, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the first rule of the [module](self) that is broken; the problems of
+    /// all texts are reported together.
+    pub fn from_sources(sources: &[Source<'_>]) -> Result<Self, LoadError> {
+        let (mut policies, mut refused) = (Vec::new(), Vec::new());
+        for source in sources {
+            match text::policies(source.name, source.text) {
+                Ok(read) => policies.extend(read),
+                Err(not_cedar) => refused.push(not_cedar),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(LoadError::NotCedar(refused));
+        }
+        Self::new(policies, digest(sources))
+    }
+
+    /// A set of policies that were made elsewhere, with the SHA-256 of what they were made from.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the first rule of the [module](self) that is broken.
+    pub fn new(policies: Vec<Policy>, digest: [u8; 32]) -> Result<Self, LoadError> {
+        if let Some(template) = policies.iter().find(|policy| policy.is_template()) {
+            return Err(LoadError::Template { policy: template.id.clone() });
+        }
+        if policies.is_empty() {
+            return Err(LoadError::Empty);
+        }
+        check_names(&policies)?;
+        check_depth(&policies)?;
+        Ok(Self {
+            policies: policies.into(),
+            entities: Arc::default(),
+            version: PolicyVersion::new(1, digest),
+            on_forbid_error: OnForbidError::default(),
+        })
+    }
+
+    /// With the number of the reload that brought it; 1 without.
+    #[must_use]
+    pub fn with_generation(mut self, generation: u64) -> Self {
+        self.version.generation = generation;
+        self
+    }
+
+    /// With entities that every request sees besides its own, such as a hierarchy of roles or of
+    /// actions.
+    ///
+    /// What a request knows of itself wins: see [`Entities::insert`].
+    #[must_use]
+    pub fn with_entities(mut self, entities: Entities) -> Self {
+        self.entities = Arc::new(entities);
+        self
+    }
+
+    /// With another answer where a forbid cannot be evaluated.
+    #[must_use]
+    pub const fn on_forbid_error(mut self, on_forbid_error: OnForbidError) -> Self {
+        self.on_forbid_error = on_forbid_error;
+        self
+    }
+
+    /// The policies, in the order in which they are asked.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// Generation and digest.
+    #[must_use]
+    pub const fn version(&self) -> PolicyVersion {
+        self.version
+    }
+
+    fn answer(&self, question: &Question<'_>) -> Answer {
+        match self.outcome(question) {
+            Ok(Outcome::Allow { policy }) => allow(policy),
+            Ok(Outcome::Forbidden { policy }) => Answer::forbidden(policy),
+            Ok(Outcome::Error { policy }) => Answer::error(Some(policy)),
+            Ok(Outcome::NotPermitted) => Answer::not_permitted(),
+            Err(_) => Answer::error(None),
+        }
+    }
+
+    /// The answer to one question, before it becomes part of a decision.
+    ///
+    /// # Errors
+    ///
+    /// [`Unaskable`] when the question cannot be put to Cedar; as a decision it is denied.
+    pub fn outcome(&self, question: &Question<'_>) -> Result<Outcome, Unaskable> {
+        let asked = model::ask(question, &self.entities)?;
+        let response = authorize(self.policies.iter(), &asked.request, &asked.entities);
+        Ok(response.outcome(self.on_forbid_error))
+    }
+}
+
+impl Decide for PolicySet {
+    fn decide(&self, request: &Request<'_>) -> Decision {
+        Decision::of(request, self.version, |question| self.answer(question))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a permit applies, and no forbid applies or erred unnoticed: `Response::outcome`"
+)]
+fn allow(policy: Arc<str>) -> Answer {
+    danger::allow(policy)
+}
+
+/// Over the name and the text of every source, each behind its length, so that nothing can move
+/// from one to the other.
+fn digest(sources: &[Source<'_>]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in sources.iter().flat_map(|source| [source.name, source.text]) {
+        let len = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        hash.update(len.to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn check_names(policies: &[Policy]) -> Result<(), LoadError> {
+    let mut names = HashSet::new();
+    for Policy { id, .. } in policies {
+        if id.is_empty() {
+            return Err(LoadError::EmptyName);
+        }
+        if !names.insert(id) {
+            return Err(LoadError::DuplicateName { policy: id.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn check_depth(policies: &[Policy]) -> Result<(), LoadError> {
+    let too_deep = policies.iter().find(|policy| {
+        policy.conditions.iter().any(|condition| condition.body.is_deeper_than(MAX_DEPTH))
+    });
+    match too_deep {
+        Some(Policy { id, .. }) => Err(LoadError::TooDeep { policy: id.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Why policies are not loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Texts are not Cedar.
+    #[error("{}", lines(.0))]
+    NotCedar(
+        /// All of them.
+        Vec<NotCedar>,
+    ),
+    /// A template is not linked.
+    #[error("{policy:?} is a template, which has no effect until it is linked")]
+    Template {
+        /// The template.
+        policy: Arc<str>,
+    },
+    /// There is no policy.
+    #[error("there is no policy; to deny everything, forbid it")]
+    Empty,
+    /// A policy has the empty name.
+    #[error("a policy has an empty name")]
+    EmptyName,
+    /// Two policies have one name.
+    #[error("two policies are named {policy:?}")]
+    DuplicateName {
+        /// The name.
+        policy: Arc<str>,
+    },
+    /// An expression is nested too deeply.
+    #[error("policy {policy:?} is nested more than {MAX_DEPTH} deep")]
+    TooDeep {
+        /// The policy.
+        policy: Arc<str>,
+    },
+}
+
+fn lines(refused: &[NotCedar]) -> String {
+    refused.iter().map(NotCedar::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl LoadError {
+    /// Whose fault it is: whoever wrote the policies.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zt_core::decision::DenyReason;
+    use zt_core::principal::{Principal, User, Workload};
+    use zt_core::request::{Action, Context, Resource, SubjectKind};
+    use zt_core::spiffe::SpiffeId;
+    use zt_core::time::Timestamp;
+    use zt_core::verified::Verified;
+
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+    fn cart() -> Verified<Principal> {
+        let id = SpiffeId::parse("spiffe://example.org/ns/shop/sa/cart").unwrap();
+        danger::verified(Principal::new(Workload::new(id)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+    fn alice() -> Verified<Principal> {
+        let alice = User::new("https://issuer", "alice").with_roles(["clerk"]);
+        cart().on_behalf_of(danger::verified(alice))
+    }
+
+    fn decide(set: &PolicySet, caller: &Verified<Principal>, resource: &Resource) -> Decision {
+        let (action, context) = (Action::new("read"), Context::at(Timestamp::EPOCH));
+        set.decide(&Request::new(caller, &action, resource, &context))
+    }
+
+    fn order() -> Resource {
+        Resource::new("Order", "42").with("owner", "alice")
+    }
+
+    fn denied(decision: &Decision) -> Option<(SubjectKind, DenyReason)> {
+        decision.denial().map(|denied| (denied.subject, denied.reason))
+    }
+
+    const SHOP: &str = r#"
+        @id("shop") permit (principal in WorkloadPath::"spiffe://example.org/ns/shop", action, resource is Order);
+    "#;
+    const CLERKS: &str = r#"
+        @id("clerks") permit (principal in Role::"clerk", action == Action::"read", resource)
+        when { resource.owner == principal.subject && context.workload in TrustDomain::"example.org" };
+    "#;
+
+    #[test]
+    fn both_questions_are_asked_and_name_their_policies() {
+        let set = PolicySet::parse("p", &[SHOP, CLERKS].concat()).unwrap().with_generation(7);
+        let decision = decide(&set, &alice(), &order());
+        let policies: Vec<_> = decision.answers().map(|(_, answer)| answer.policy()).collect();
+        assert_eq!(policies, [Some("shop"), Some("clerks")]);
+        assert_eq!(decision.version().generation, 7);
+        let permit = decision.permit().unwrap();
+        assert!(permit.covers(&Action::new("read"), &order()).is_ok());
+    }
+
+    #[test]
+    fn what_no_policy_permits_is_denied() {
+        let set = PolicySet::parse("p", SHOP).unwrap();
+        assert_eq!(denied(&decide(&set, &cart(), &order())), None);
+        let decision = decide(&set, &alice(), &order());
+        assert_eq!(denied(&decision), Some((SubjectKind::User, DenyReason::NotPermitted)));
+    }
+
+    #[test]
+    fn a_forbid_that_errs_denies_unless_it_is_told_not_to() {
+        let typo =
+            r#"@id("typo") forbid (principal, action, resource) when { resource.ownr == "x" };"#;
+        let set = PolicySet::parse("p", &[SHOP, typo].concat()).unwrap();
+        let decision = decide(&set, &cart(), &order());
+        assert_eq!(denied(&decision), Some((SubjectKind::Workload, DenyReason::Error)));
+        assert_eq!(decision.answers().next().unwrap().1.policy(), Some("typo"));
+        let as_upstream = set.on_forbid_error(OnForbidError::Skip);
+        assert_eq!(denied(&decide(&as_upstream, &cart(), &order())), None);
+    }
+
+    #[test]
+    fn a_forbid_that_applies_wins_over_permits_and_errors() {
+        let forbid = r#"@id("no") forbid (principal, action, resource);"#;
+        let typo = "forbid (principal, action, resource) when { 1 };";
+        let set = PolicySet::parse("p", &[SHOP, typo, forbid].concat()).unwrap();
+        let decision = decide(&set, &cart(), &order());
+        assert_eq!(denied(&decision), Some((SubjectKind::Workload, DenyReason::Forbidden)));
+    }
+
+    #[test]
+    fn a_question_that_cannot_be_put_is_denied_as_an_error() {
+        let set = PolicySet::parse("p", "permit (principal, action, resource);").unwrap();
+        let decision = decide(&set, &cart(), &Resource::new("User", "root"));
+        assert_eq!(denied(&decision), Some((SubjectKind::Workload, DenyReason::Error)));
+    }
+
+    #[test]
+    fn a_set_without_policies_or_with_a_template_is_refused() {
+        let refused = |text| PolicySet::parse("p", text).unwrap_err();
+        assert!(matches!(refused(""), LoadError::Empty));
+        let template = refused("permit (principal == ?principal, action, resource);");
+        assert!(matches!(template, LoadError::Template { .. }));
+        let unnamed = refused(r#"@id("") permit (principal, action, resource);"#);
+        assert!(matches!(unnamed, LoadError::EmptyName));
+        let twice = r#"@id("a") permit (principal, action, resource);"#.repeat(2);
+        assert!(matches!(refused(&twice), LoadError::DuplicateName { .. }));
+    }
+
+    #[test]
+    fn an_expression_made_too_deep_elsewhere_is_refused() {
+        use crate::expr::{Expr, Literal};
+        let mut set =
+            text::policies("p", "permit (principal, action, resource) when { true };").unwrap();
+        for _ in 0..MAX_DEPTH {
+            let body = &mut set[0].conditions[0].body;
+            *body =
+                Expr::Not(Box::new(std::mem::replace(body, Expr::Literal(Literal::Bool(true)))));
+        }
+        assert!(matches!(PolicySet::new(set, [0; 32]), Err(LoadError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn the_digest_tells_every_source_apart() {
+        let digest = |sources: &[(&str, &str)]| {
+            let sources: Vec<_> =
+                sources.iter().map(|(name, text)| Source { name, text }).collect();
+            super::digest(&sources)
+        };
+        let one = digest(&[("a", "b"), ("c", "d")]);
+        assert_eq!(one, digest(&[("a", "b"), ("c", "d")]));
+        for other in [&[("a", "bc"), ("", "d")][..], &[("c", "d"), ("a", "b")], &[("a", "b")]] {
+            assert_ne!(one, digest(other));
+        }
+    }
+}
