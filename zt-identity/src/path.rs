@@ -5,12 +5,13 @@
 //!
 //! 1. every certificate counts now and is what its place demands: `cA`, `pathLenConstraint`
 //!    (§6.1.4);
-//! 2. an extended key usage, where there is one, has both `serverAuth` and `clientAuth`, or `any`,
-//!    which never contradicts what X509-SVID §4.4 demands of the leaf, at either end;
-//! 3. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
+//! 2. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
 //!    RSA of at least 2,048 bits;
-//! 4. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
-//! 5. the root counts now, which webpki leaves to us.
+//! 3. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
+//! 4. the root counts now, which webpki leaves to us.
+//!
+//! What the certificates may be used for is for [`profile`](crate::profile) to say, the same at
+//! both ends of a connection.
 //!
 //! There is no SPIFFE in it: a path proves no identity, and gives none.
 //! [`X509SvidVerifier`](crate::x509_svid::X509SvidVerifier) does. The work is bounded by webpki's
@@ -20,10 +21,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::{
-    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
-    RequiredEkuNotFoundContext, VerifiedPath,
-};
+use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath};
 use zt_core::fault::Fault;
 use zt_core::time::{OutsideValidity, Timestamp};
 
@@ -53,7 +51,7 @@ pub fn verify_path(
             bundle.anchors(),
             intermediates,
             unix_time(now),
-            BothEnds,
+            Readable,
             None,
             Some(&root_counts),
         )
@@ -70,30 +68,12 @@ fn unix_time(now: Timestamp) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.as_secs()).unwrap_or(0)))
 }
 
-/// What each certificate of a path may be used for: both ends of a connection.
-struct BothEnds;
+/// Demands of an extended key usage only that it can be read.
+struct Readable;
 
-const SERVER_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]);
-const CLIENT_AUTH: KeyPurposeId<'static> = KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]);
-const ANY: KeyPurposeId<'static> = KeyPurposeId::new(&[0x55, 0x1d, 37, 0]);
-
-impl ExtendedKeyUsageValidator for BothEnds {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
-        let (mut absent, mut server, mut client) = (true, false, false);
-        for purpose in purposes {
-            let purpose = purpose?;
-            absent = false;
-            server |= purpose == SERVER_AUTH || purpose == ANY;
-            client |= purpose == CLIENT_AUTH || purpose == ANY;
-        }
-        if absent || (server && client) {
-            return Ok(());
-        }
-        let required = if server { KeyUsage::client_auth() } else { KeyUsage::server_auth() };
-        Err(webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
-            required,
-            present: Vec::new(),
-        }))
+impl ExtendedKeyUsageValidator for Readable {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), webpki::Error> {
+        purposes.try_for_each(|purpose| purpose.map(drop))
     }
 }
 
@@ -122,9 +102,6 @@ pub enum PathError {
     /// An issuer may not sign for one of the names.
     #[error("a name constraint on the path is violated")]
     NameConstraint,
-    /// An issuer may not sign for one of the ends of a connection.
-    #[error("an extended key usage on the path lacks serverAuth or clientAuth")]
-    ExtendedKeyUsage,
     /// A signature or key on the path is of an algorithm that is not supported.
     #[error("an algorithm on the path is not supported")]
     UnsupportedAlgorithm,
@@ -151,7 +128,6 @@ impl PathError {
             | Self::WrongRole
             | Self::PathLength
             | Self::NameConstraint
-            | Self::ExtendedKeyUsage
             | Self::UnsupportedAlgorithm
             | Self::UnknownCritical
             | Self::TooComplex
@@ -180,9 +156,6 @@ impl From<webpki::Error> for PathError {
             Error::CaUsedAsEndEntity | Error::EndEntityUsedAsCa => Self::WrongRole,
             Error::PathLenConstraintViolated => Self::PathLength,
             Error::NameConstraintViolation => Self::NameConstraint,
-            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
-                Self::ExtendedKeyUsage
-            }
             Error::UnsupportedSignatureAlgorithmContext(_)
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
                 Self::UnsupportedAlgorithm

@@ -21,10 +21,12 @@
 //! 2. its key usage contains `keyCertSign` (§4.3);
 //! 3. it has at most one URI, and if that is a SPIFFE ID, one without a path (§3.2);
 //! 4. that ID is of the trust domain that it signs for (§3.2, a SHOULD there);
-//! 5. its subject is not empty (RFC 5280 §4.1.2.6);
-//! 6. no critical extension is unknown (RFC 5280 §4.2).
+//! 5. an extended key usage, if there is one, has `serverAuth` and `clientAuth`, or `any`: what it
+//!    signs serves at both ends (X509-SVID §4.4);
+//! 6. its subject is not empty (RFC 5280 §4.1.2.6);
+//! 7. no critical extension is unknown (RFC 5280 §4.2).
 //!
-//! Length and names constraints are the path's. The criticality of an authority's key usage is not
+//! Length and name constraints are the path's. The criticality of an authority's key usage is not
 //! looked at: the extension is obeyed either way.
 
 use zt_core::fault::Fault;
@@ -180,6 +182,7 @@ impl<'a> Issuer<'a> {
             has_no_path(id)?;
             is_of_trust_domain(id, trust_domain)?;
         }
+        signs_for_both_ends(&certificate)?;
         has_subject(&certificate)?;
         understands_critical_extensions(&certificate).map_err(IssuerError::UnknownCritical)?;
         Ok(Self { certificate })
@@ -246,6 +249,19 @@ fn is_of_trust_domain(
         found: id.trust_domain().to_owned(),
         expected: trust_domain.to_owned(),
     })
+}
+
+/// X-07: an authority for one of the ends would contradict what every leaf has to be.
+fn signs_for_both_ends(certificate: &Certificate<'_>) -> Result<(), IssuerError> {
+    match certificate.extended_key_usage() {
+        Some(usage) if !(usage.any || usage.server_auth && usage.client_auth) => {
+            Err(IssuerError::ExtendedKeyUsage {
+                server_auth: usage.server_auth,
+                client_auth: usage.client_auth,
+            })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// RFC 5280 §4.1.2.6: what it signs could not name its issuer otherwise.
@@ -355,6 +371,17 @@ pub enum IssuerError {
         found: TrustDomain,
         /// The one that it is to sign for.
         expected: TrustDomain,
+    },
+    /// X-07: it may sign for one end of a connection and not for the other.
+    #[error(
+        "the extended key usage of the issuing certificate needs serverAuth and clientAuth \
+         (has them: {server_auth}, {client_auth})"
+    )]
+    ExtendedKeyUsage {
+        /// Whether it has `serverAuth`.
+        server_auth: bool,
+        /// Whether it has `clientAuth`.
+        client_auth: bool,
     },
     /// RFC 5280 §4.1.2.6: its subject is empty.
     #[error("the issuing certificate has no subject")]

@@ -319,8 +319,8 @@ fn an_intermediate_counts_in_its_period_only() {
 #[test]
 fn an_intermediate_that_may_sign_for_servers_only_is_refused() {
     assert_eq!(
-        refusal(Defect::IntermediateServerOnly),
-        X509SvidError::Path(PathError::ExtendedKeyUsage)
+        issuer_refusal(Defect::IntermediateServerOnly),
+        IssuerError::ExtendedKeyUsage { server_auth: true, client_auth: false }
     );
 }
 
