@@ -185,6 +185,16 @@ impl Acceptor {
         Arc::clone(&self.config)
     }
 
+    /// The same acceptor, which offers `protocols` if it offered none so far.
+    #[cfg(feature = "serve")]
+    pub(crate) fn or_alpn(mut self, protocols: &[&[u8]]) -> Self {
+        if self.config.alpn_protocols.is_empty() {
+            let config = Arc::make_mut(&mut self.config);
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        }
+        self
+    }
+
     /// The clock that handshakes are judged by.
     #[cfg(feature = "tokio")]
     #[must_use]
@@ -205,7 +215,14 @@ impl Acceptor {
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
         let generation = self.verifier.generation();
-        let tls = tokio_rustls::TlsAcceptor::from(self.config()).accept(stream).await?;
+        let handshake = tokio_rustls::TlsAcceptor::from(self.config()).accept(stream);
+        let tls = match handshake.into_fallible().await {
+            Ok(tls) => tls,
+            Err((error, stream)) => {
+                let_alert_arrive(stream).await;
+                return Err(error.into());
+            }
+        };
         let peer = self.verifier.peer(tls.get_ref().1.peer_certificates(), generation)?;
         Ok(ServerStream { tls, peer })
     }
@@ -295,6 +312,28 @@ impl Connector {
         let peer = self.verifier.peer(tls.get_ref().1.peer_certificates(), generation)?;
         Ok(ClientStream { tls, peer })
     }
+}
+
+/// In TLS 1.3 a client speaks before it knows that it was refused. Closing a socket with bytes
+/// unread resets the connection, and the alert that says why is lost on the way: so hear the client
+/// out, for a while.
+#[cfg(feature = "tokio")]
+async fn let_alert_arrive<IO>(mut stream: IO)
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What is read at most: some first request.
+    const BYTES: u64 = 16 * 1024;
+    /// How long is waited for it at most.
+    const TIME: std::time::Duration = std::time::Duration::from_secs(1);
+
+    let hear_out = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = tokio::time::timeout(TIME, hear_out).await;
 }
 
 #[cfg(feature = "tokio")]

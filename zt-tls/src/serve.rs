@@ -77,11 +77,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server for the connections of `acceptor`.
+    /// A server for the connections of `acceptor`. It offers `h2` and `http/1.1`, unless the
+    /// acceptor was told to offer something else (ALPN, RFC 7301).
     #[must_use]
     pub fn new(acceptor: Acceptor) -> Self {
         Self {
-            acceptor,
+            acceptor: acceptor.or_alpn(&[b"h2", b"http/1.1"]),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             max_handshakes: MAX_HANDSHAKES,
             grace: GRACE,

@@ -75,10 +75,7 @@ async fn start(configure: impl FnOnce(Server) -> Server) -> World {
     let domain = TrustDomain::from_name("example.org").unwrap();
     let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
     let members = Authorizer::member_of(domain);
-    let acceptor = Acceptor::builder(authority.source("/orders").unwrap(), members.clone())
-        .alpn(["h2", "http/1.1"])
-        .build()
-        .unwrap();
+    let acceptor = Acceptor::new(authority.source("/orders").unwrap(), members.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -167,7 +164,7 @@ async fn requests_under_way_finish_when_the_server_stops() {
     assert!(TcpStream::connect(world.address).await.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_takes_too_long_is_ended() {
     let (tell, told) = mpsc::channel();
     let world = start(|server| {
@@ -196,7 +193,7 @@ async fn half_open_handshakes_beyond_the_cap_wait_and_others_follow() {
     assert_eq!(stream.peer().id().as_str(), "spiffe://example.org/orders");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_peer_is_reported_with_the_reason() {
     let (tell, told) = mpsc::channel();
     let world = start(|server| {

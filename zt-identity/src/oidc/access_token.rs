@@ -294,6 +294,18 @@ impl AccessTokenVerifierBuilder {
         self
     }
 
+    /// Verifies with the keys that the issuer publishes, fetched by discovery and kept fresh in
+    /// the background with the default [`RefreshOptions`](crate::oidc::refresh::RefreshOptions).
+    ///
+    /// # Errors
+    ///
+    /// As [`IssuerKeys::discover`].
+    #[cfg(feature = "http")]
+    pub fn discover(self) -> Result<Self, crate::oidc::refresh::DiscoverError> {
+        let keys = IssuerKeys::discover(self.issuer.clone(), Default::default())?;
+        Ok(self.keys(keys))
+    }
+
     /// The keys of the issuer.
     pub fn keys(mut self, keys: IssuerKeys) -> Self {
         self.keys = Some(keys);
