@@ -1,6 +1,8 @@
 //! Workload and user identity for zero-trust services: X.509-SVIDs and OIDC access tokens, verified strictly and offline.
 
 // In this order: a module uses only those above it.
+#[cfg(test)]
+mod minted;
 mod excerpt;
 mod base64url;
 pub mod algorithm;
@@ -10,6 +12,3 @@ pub mod jws;
 pub mod claims;
 pub mod oidc;
 pub mod possession;
-
-#[cfg(test)]
-mod minted;
