@@ -251,3 +251,31 @@ impl DiscoverError {
         Fault::Caller
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_control_shortens_the_life_of_keys_within_limits() {
+        let options = RefreshOptions::default();
+        let fresh_for = |said: u64| options.fresh_for(Some(Duration::from_secs(said))).as_secs();
+        assert_eq!(options.fresh_for(None).as_secs(), 600);
+        assert_eq!(fresh_for(3600), 600);
+        assert_eq!(fresh_for(300), 300);
+        assert_eq!(fresh_for(0), 30);
+    }
+
+    #[test]
+    fn keys_are_refreshed_when_four_fifths_of_their_time_have_passed() {
+        assert_eq!(ahead_of(Duration::from_secs(600)), Duration::from_secs(480));
+    }
+
+    #[test]
+    fn no_option_makes_a_busy_loop() {
+        let zero = RefreshOptions::default()
+            .time_to_live(Duration::ZERO)
+            .unknown_key_interval(Duration::ZERO);
+        assert!(zero.time_to_live >= MIN_INTERVAL && zero.unknown_key_interval >= MIN_INTERVAL);
+    }
+}
