@@ -1,4 +1,10 @@
 //! Workload and user identity for zero-trust services: X.509-SVIDs and OIDC access tokens, verified strictly and offline.
+//!
+//! # Features
+//!
+//! - `http`: keys fetched from their issuer and refreshed in the background
+//!   (`oidc::keys::IssuerKeys::discover`); brings hyper, rustls and tokio. Without it there is no
+//!   network and no runtime.
 
 // In this order: a module uses only those above it.
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl Issuer {
         &self.0
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn is_loopback(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+
     /// Where its discovery document is (OpenID Connect Discovery §4.1).
     #[cfg(feature = "http")]
     pub(super) fn discovery_url(&self) -> String {
@@ -69,7 +74,7 @@ impl Issuer {
         let host = |rest| !authority(rest).is_empty() && !authority(rest).contains('@');
         let allowed = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => host(rest),
-            (None, Some(rest)) => self.0.starts_with("http://") && is_loopback(authority(rest)),
+            (None, Some(rest)) => self.is_loopback() && is_loopback(authority(rest)),
             (None, None) => false,
         };
         visible && allowed

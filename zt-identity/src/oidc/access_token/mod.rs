@@ -26,8 +26,6 @@
 //! audience has to be a name of this service that is no `client_id` of the issuer.
 
 mod builder;
-#[cfg(test)]
-mod tests;
 mod token;
 
 use zt_core::danger;
@@ -214,3 +212,6 @@ impl AccessTokenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
