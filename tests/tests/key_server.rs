@@ -356,6 +356,27 @@ fn a_flood_of_unknown_keys_causes_one_fetch_for_each_interval_and_delays_nobody(
 }
 
 #[test]
+fn unknown_keys_do_not_hurry_a_server_that_fails() {
+    run(async {
+        let known = SigningKey::es256("known");
+        let server = KeyServer::start(document(&jwks(&[&known]))).await;
+        let keys = server.discover(options().unknown_key_interval(Duration::from_millis(50)));
+        keys.ready(SOON).await.unwrap();
+        server.set_keys(reply("500 Oops", "", ""));
+        let verifier = server.verifier(&keys);
+        let unknown = server.token(&SigningKey::eddsa("unknown"));
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(2500) {
+            assert!(verifier.verify(&unknown, NOW).is_err());
+            assert!(verifier.verify(&server.token(&known), NOW).is_ok());
+            sleep(Duration::from_millis(10)).await;
+        }
+        // The first, one that was asked for, and one a second later; the next waits two more.
+        assert!((2..=3).contains(&server.key_fetches()), "{}", server.key_fetches());
+    });
+}
+
+#[test]
 fn a_bad_signature_under_a_known_key_fetches_nothing() {
     run(async {
         let (ours, theirs) = (SigningKey::es256("k"), SigningKey::es256("k"));

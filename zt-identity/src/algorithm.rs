@@ -419,3 +419,155 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     digest.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
     digest
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::rand::SystemRandom;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+
+    use super::*;
+
+    /// n of P-256, big-endian.
+    const P256_ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63,
+        0x25, 0x51,
+    ];
+
+    fn p256() -> (PublicKey, Vec<u8>, [u8; 64]) {
+        let random = SystemRandom::new();
+        let signing = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(signing, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(signing, pkcs8.as_ref(), &random).unwrap();
+        let point = pair.public_key().as_ref();
+        let key = PublicKey::p256(&point[1..33], &point[33..]).unwrap();
+        let signature = pair.sign(&random, b"message").unwrap();
+        (key, point.to_vec(), signature.as_ref().try_into().unwrap())
+    }
+
+    fn modulus(bytes: usize, first: u8, last: u8) -> Vec<u8> {
+        let mut n = vec![0x55; bytes];
+        n[0] = first;
+        n[bytes.saturating_sub(1)] = last;
+        n
+    }
+
+    #[test]
+    fn every_algorithm_is_found_by_its_name_and_no_other_is() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_name(algorithm.name()), Ok(*algorithm));
+        }
+        assert_eq!(Algorithm::from_name("Ed25519"), Ok(Algorithm::EdDsa));
+        for name in [
+            "none", "None", "", "HS256", "HS384", "HS512", "ES512", "ES256K", "rs256", "Ed448",
+            "RS256 ",
+        ] {
+            assert_eq!(Algorithm::from_name(name), Err(AlgorithmError { name: name.into() }));
+        }
+    }
+
+    #[test]
+    fn an_rsa_modulus_has_2048_to_8192_bits_and_is_odd() {
+        let rsa = |n: &[u8]| PublicKey::rsa(n, &[1, 0, 1]).map(|_| ());
+        assert_eq!(rsa(&modulus(256, 0x80, 1)), Ok(()));
+        assert_eq!(rsa(&modulus(1024, 0xff, 1)), Ok(()));
+        assert_eq!(rsa(&modulus(256, 0x7f, 1)), Err(KeyError::ModulusSize { bits: 2047 }));
+        assert_eq!(rsa(&modulus(1025, 0x01, 1)), Err(KeyError::ModulusSize { bits: 8193 }));
+        assert_eq!(rsa(&modulus(256, 0x80, 2)), Err(KeyError::Modulus));
+        assert_eq!(rsa(&modulus(257, 0x00, 1)), Err(KeyError::Modulus));
+        assert_eq!(rsa(&[]), Err(KeyError::Modulus));
+    }
+
+    #[test]
+    fn an_rsa_exponent_is_odd_and_from_3_up_to_2_to_the_33() {
+        let rsa = |e: &[u8]| PublicKey::rsa(&modulus(256, 0x80, 1), e).map(|_| ());
+        for good in [&[3][..], &[1, 0, 1], &[1, 0xff, 0xff, 0xff, 0xff]] {
+            assert_eq!(rsa(good), Ok(()), "{good:?}");
+        }
+        for bad in [
+            &[][..],
+            &[0],
+            &[1],
+            &[2],
+            &[4],
+            &[0, 3],
+            &[2, 0, 0, 0, 1],
+            &[1, 0, 0, 0, 0, 0, 0, 0, 3],
+        ] {
+            assert_eq!(rsa(bad), Err(KeyError::Exponent), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_coordinate_has_the_length_of_its_curve() {
+        let (_, point, _) = p256();
+        let (x, y) = (&point[1..33], &point[33..]);
+        let length = |key_type, len, expected| Err(KeyError::Length { key_type, len, expected });
+        let padded = [&[0], x].concat();
+        assert_eq!(PublicKey::p256(&padded, y).map(|_| ()), length(KeyType::P256, 33, 32));
+        assert_eq!(PublicKey::p256(x, &y[1..]).map(|_| ()), length(KeyType::P256, 31, 32));
+        assert_eq!(PublicKey::p384(x, y).map(|_| ()), length(KeyType::P384, 32, 48));
+        assert_eq!(PublicKey::ed25519(&[7; 31]).map(|_| ()), length(KeyType::Ed25519, 31, 32));
+    }
+
+    #[test]
+    fn a_point_lies_on_its_curve() {
+        let (_, point, _) = p256();
+        let (x, mut y) = (point[1..33].to_vec(), point[33..].to_vec());
+        y[31] ^= 1;
+        let error = KeyError::NotOnCurve { key_type: KeyType::P256 };
+        assert_eq!(PublicKey::p256(&x, &y).unwrap_err(), error);
+        assert_eq!(PublicKey::p256(&[0; 32], &[0; 32]).unwrap_err(), error);
+        let error = KeyError::NotOnCurve { key_type: KeyType::P384 };
+        assert_eq!(PublicKey::p384(&[1; 48], &[1; 48]).unwrap_err(), error);
+    }
+
+    #[test]
+    fn r_and_s_of_ecdsa_have_their_length_and_lie_between_0_and_n() {
+        let (key, _, signature) = p256();
+        let verify = |signature: &[u8]| key.verify(Algorithm::Es256, b"message", signature);
+        assert_eq!(verify(&signature), Ok(()));
+        let (r, s) = signature.split_at(32);
+        for bad in [
+            [&[0; 32], s].concat(),
+            [r, &[0; 32]].concat(),
+            [&P256_ORDER, s].concat(),
+            [r, &P256_ORDER].concat(),
+            [&[0xff; 32], s].concat(),
+            vec![0; 64],
+            Vec::new(),
+            signature[..63].to_vec(),
+            [&signature[..], &[0]].concat(),
+            [&[0], r, &[0], s].concat(),
+        ] {
+            assert_eq!(verify(&bad), Err(SignatureError::Invalid), "{bad:?}");
+        }
+        assert_eq!(
+            key.verify(Algorithm::Es256, b"massage", &signature),
+            Err(SignatureError::Invalid)
+        );
+    }
+
+    #[test]
+    fn an_algorithm_needs_a_key_of_its_type() {
+        let (key, _, signature) = p256();
+        for algorithm in Algorithm::ALL.iter().filter(|other| **other != Algorithm::Es256) {
+            assert_eq!(
+                key.verify(*algorithm, b"message", &signature),
+                Err(SignatureError::WrongKeyType {
+                    algorithm: *algorithm,
+                    key_type: KeyType::P256
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn ed25519_verifies_what_its_key_signed() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let key = PublicKey::ed25519(pair.public_key().as_ref()).unwrap();
+        let signature = pair.sign(b"message");
+        assert_eq!(key.verify(Algorithm::EdDsa, b"message", signature.as_ref()), Ok(()));
+        assert!(key.verify(Algorithm::EdDsa, b"massage", signature.as_ref()).is_err());
+    }
+}

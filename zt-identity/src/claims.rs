@@ -344,3 +344,159 @@ impl ClaimsError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn now() -> Timestamp {
+        Timestamp::from_secs(NOW)
+    }
+
+    fn check_with(rules: TimeRules, claims: &str) -> Result<Lifetime, ClaimsError> {
+        rules.check(&Object::parse(claims.as_bytes()).unwrap(), now())
+    }
+
+    fn check(claims: &str) -> Result<Lifetime, ClaimsError> {
+        check_with(TimeRules::default(), claims)
+    }
+
+    fn exp(secs: i64) -> String {
+        format!(r#"{{"exp":{secs}}}"#)
+    }
+
+    #[test]
+    fn a_token_ends_at_exp_and_a_leeway() {
+        assert!(check(&exp(NOW - 59)).is_ok());
+        let expires = Timestamp::from_secs(NOW - 60);
+        assert_eq!(check(&exp(NOW - 60)), Err(ClaimsError::Expired { now: now(), expires }));
+        let strict = TimeRules::default().with_leeway(Duration::ZERO).unwrap();
+        assert!(check_with(strict, &exp(NOW + 1)).is_ok());
+        assert!(check_with(strict, &exp(NOW)).is_err());
+    }
+
+    #[test]
+    fn a_token_without_exp_is_refused() {
+        assert_eq!(check("{}"), Err(ClaimsError::Missing { claim: "exp" }));
+        assert_eq!(check(r#"{"exp":null}"#), Err(ClaimsError::Malformed { claim: "exp" }));
+    }
+
+    #[test]
+    fn a_token_begins_at_nbf_and_iat_less_a_leeway() {
+        let with = |claim: &str, secs: i64| {
+            check(&format!(r#"{{"exp":{},"{claim}":{secs}}}"#, NOW + 1000))
+        };
+        let begin = Timestamp::from_secs(NOW + 61);
+        assert!(with("nbf", NOW + 60).is_ok());
+        assert_eq!(
+            with("nbf", NOW + 61),
+            Err(ClaimsError::NotYetValid { now: now(), not_before: begin })
+        );
+        assert!(with("iat", NOW + 60).is_ok());
+        assert_eq!(
+            with("iat", NOW + 61),
+            Err(ClaimsError::IssuedInFuture { now: now(), issued_at: begin })
+        );
+    }
+
+    #[test]
+    fn a_date_is_a_number_of_seconds_in_range() {
+        for good in ["1800000000", "1800000000.5", "1.8e9", "253402300799", "18000000000e-1"] {
+            assert!(check(&format!(r#"{{"exp":{good}}}"#)).is_ok(), "{good}");
+        }
+        for bad in [
+            "\"1800000000\"",
+            "-1",
+            "-1.5",
+            "253402300800",
+            "253402300799.5",
+            "1800000000000",
+            "1e400",
+            "-1e400",
+            "1e18",
+            "9223372036854775807",
+            "9223372036854775808",
+            "99999999999999999999999999",
+            "true",
+            "[1800000000]",
+            "{}",
+        ] {
+            let refused = check(&format!(r#"{{"exp":{bad}}}"#));
+            assert_eq!(refused, Err(ClaimsError::Malformed { claim: "exp" }), "{bad}");
+        }
+        for claim in ["nbf", "iat"] {
+            let claims = format!(r#"{{"exp":1800000000,"{claim}":"1"}}"#);
+            assert_eq!(check(&claims), Err(ClaimsError::Malformed { claim }));
+        }
+    }
+
+    #[test]
+    fn fractions_of_a_second_count() {
+        let lifetime = check(r#"{"exp":1800000000.25,"iat":1799999999.75}"#).unwrap();
+        assert_eq!(lifetime.expires, Timestamp::from_micros(NOW * 1_000_000 + 250_000));
+        assert_eq!(lifetime.issued_at, Some(Timestamp::from_micros(NOW * 1_000_000 - 250_000)));
+    }
+
+    #[test]
+    fn a_maximum_lifetime_counts_from_iat_or_nbf_or_now() {
+        let rules = TimeRules::default().with_max_lifetime(Duration::from_secs(600));
+        let until = |exp: i64, begin: &str| {
+            check_with(rules, &format!(r#"{{"exp":{exp}{begin}}}"#)).map(|_| ())
+        };
+        let too_long = Err(ClaimsError::LivesTooLong {
+            lifetime: Duration::from_secs(601),
+            max: Duration::from_secs(600),
+        });
+        assert_eq!(until(NOW + 600, ""), Ok(()));
+        assert_eq!(until(NOW + 601, ""), too_long);
+        for begin in [r#","iat":1799999990"#, r#","nbf":1799999990"#] {
+            assert_eq!(until(NOW + 590, begin), Ok(()));
+            assert_eq!(until(NOW + 591, begin), too_long);
+        }
+    }
+
+    #[test]
+    fn a_leeway_has_a_maximum() {
+        assert!(TimeRules::default().with_leeway(MAX_LEEWAY).is_ok());
+        let leeway = Duration::from_secs(301);
+        assert_eq!(TimeRules::default().with_leeway(leeway), Err(LeewayTooLong { leeway }));
+    }
+
+    #[test]
+    fn an_expected_audience_has_a_name() {
+        assert_eq!(Audience::any::<&str>([]), Err(EmptyAudience));
+        assert_eq!(Audience::any([""]), Err(EmptyAudience));
+        assert_eq!(Audience::all(["orders", ""]), Err(EmptyAudience));
+    }
+
+    #[test]
+    fn an_audience_is_matched_whole_and_by_case() {
+        let audience = Audience::any(["orders"]).unwrap();
+        let check = |aud: &str| {
+            audience.check(&Object::parse(format!(r#"{{"aud":{aud}}}"#).as_bytes()).unwrap())
+        };
+        assert_eq!(check(r#""orders""#), Ok(()));
+        assert_eq!(check(r#"["a","orders"]"#), Ok(()));
+        for other in [r#""Orders""#, r#""orders ""#, r#""order""#, r#""""#, r#"["orders,a"]"#] {
+            assert_eq!(check(other), Err(ClaimsError::Audience), "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_number_panics(number in "-?[0-9]{1,25}(\\.[0-9]{1,25})?([eE][+-]?[0-9]{1,4})?") {
+            if let Some(date) = numeric_date(&number) {
+                prop_assert!((Timestamp::EPOCH..=MAX_DATE).contains(&date));
+            }
+        }
+
+        #[test]
+        fn whole_seconds_are_exact(secs in 0i64..=253_402_300_799) {
+            prop_assert_eq!(numeric_date(&secs.to_string()), Some(Timestamp::from_secs(secs)));
+        }
+    }
+}

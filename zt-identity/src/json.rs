@@ -419,3 +419,238 @@ fn check_names(members: &[(Cow<'_, str>, Value<'_>)]) -> Result<(), JsonError> {
         Some(name) => Err(JsonError::Duplicate { name: excerpt(name) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value as Oracle;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<Object<'_>, JsonError> {
+        Object::parse(text.as_bytes())
+    }
+
+    /// An object of so many arrays in each other.
+    fn nested(arrays: usize) -> String {
+        format!(r#"{{"a":{}{}}}"#, "[".repeat(arrays), "]".repeat(arrays))
+    }
+
+    #[test]
+    fn one_object_with_whitespace_around_it_is_read() {
+        let text =
+            " \t\r\n{ \"a\" : [ 1 , -0.5e+3 , true , false , null , { } , [ ] ] , \"b\":\"\"} \n";
+        let object = parse(text).unwrap();
+        assert_eq!(object.len(), 2);
+        assert_eq!(object.get("a").unwrap().as_array().unwrap()[1].as_number(), Some("-0.5e+3"));
+        assert_eq!(object.get("b").unwrap().as_str(), Some(""));
+        assert_eq!(object.get("A"), None);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", " ", "[]", "\"a\"", "1", "null", "\u{feff}{}"] {
+            assert_eq!(parse(text), Err(JsonError::NotAnObject), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused() {
+        assert_eq!(Object::parse(b"{\"a\xff\":1}"), Err(JsonError::NotUtf8 { at: 3 }));
+        assert!(Object::parse(b"{\"a\":\"\xed\xa0\x80\"}").is_err());
+    }
+
+    #[test]
+    fn what_rfc_8259_does_not_allow_is_refused() {
+        for text in [
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,",
+            "{\"a\":1,}",
+            "{,}",
+            "{a:1}",
+            "{'a':1}",
+            "{\"a\" 1}",
+            "{\"a\":1 \"b\":2}",
+            "{\"a\":[1,]}",
+            "{\"a\":[,1]}",
+            "{\"a\":[1 2]}",
+            "{\"a\":tru}",
+            "{\"a\":True}",
+            "{\"a\":nul}",
+            "{\"a\":NaN}",
+            "{\"a\":Infinity}",
+            "{\"a\":01}",
+            "{\"a\":+1}",
+            "{\"a\":.5}",
+            "{\"a\":1.}",
+            "{\"a\":1e}",
+            "{\"a\":1e+}",
+            "{\"a\":-}",
+            "{\"a\":0x1}",
+            "{\"a\":\"\n\"}",
+            "{\"a\":\"\u{0}\"}",
+            "{\"a\":\"}",
+            "{\"a\":1}/**/",
+            "{\"a\":/**/1}",
+            "{\"a\":1}\u{a0}",
+            "{\"a\":1}\u{b}",
+        ] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_resolved_and_name_a_character() {
+        let object = parse(r#"{"a":"\"\\\/\b\f\n\r\t\u00E9\ud834\uDD1E é"}"#).unwrap();
+        let text = object.get("a").unwrap().as_str();
+        assert_eq!(text, Some("\"\\/\u{8}\u{c}\n\r\té\u{1d11e} é"));
+        for escape in [
+            r"\",
+            r"\x",
+            r"\u",
+            r"\u12",
+            r"\u12g4",
+            r"\u+123",
+            r"\ud834",
+            r"\ud834x",
+            r"\ud834\n",
+            r"\ud834\u0041",
+            r"\ud834\ud834",
+            r"\udd1e",
+            r"\udd1e\ud834",
+            r"\U0041",
+        ] {
+            let text = format!(r#"{{"a":"{escape}"}}"#);
+            assert!(
+                matches!(
+                    parse(&text),
+                    Err(JsonError::Escape { .. } | JsonError::Unexpected { .. })
+                ),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_occurs_once_at_every_depth_however_it_is_written() {
+        let duplicate = |name: &str| Err(JsonError::Duplicate { name: name.into() });
+        assert_eq!(parse(r#"{"a":1,"a":1}"#), duplicate("a"));
+        assert_eq!(parse(r#"{"a":1,"\u0061":2}"#), duplicate("a"));
+        assert_eq!(parse(r#"{"x":[{"y":{"":1,"b":2,"":3}}]}"#), duplicate(""));
+        assert!(parse(r#"{"a":{"a":{"a":1}},"A":1}"#).is_ok());
+    }
+
+    #[test]
+    fn a_name_occurs_once_among_many() {
+        for many in [COMPARED_IN_PAIRS, COMPARED_IN_PAIRS + 1, 500] {
+            let members: Vec<_> = (0..many).map(|n| format!(r#""{n}":0"#)).collect();
+            assert!(parse(&format!("{{{}}}", members.join(","))).is_ok());
+            let twice = parse_owned(&format!("{{{},\"7\":1}}", members.join(",")));
+            assert_eq!(twice, Err(JsonError::Duplicate { name: "7".into() }));
+        }
+    }
+
+    fn parse_owned(text: &str) -> Result<usize, JsonError> {
+        parse(text).map(|object| object.len())
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        assert!(parse(&nested(MAX_DEPTH - 1)).is_ok());
+        assert!(matches!(parse(&nested(MAX_DEPTH)), Err(JsonError::TooDeep { .. })));
+        assert!(matches!(parse(&nested(100_000)), Err(JsonError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn the_number_of_values_has_a_limit() {
+        let with = |n: usize| format!(r#"{{"a":[{}]}}"#, vec!["0"; n].join(","));
+        assert_eq!(parse_owned(&with(MAX_VALUES - 1)), Ok(1));
+        assert!(matches!(parse_owned(&with(MAX_VALUES)), Err(JsonError::TooManyValues { .. })));
+    }
+
+    #[test]
+    fn nothing_follows_the_object() {
+        assert_eq!(parse("{}{}"), Err(JsonError::Trailing { at: 2 }));
+        assert_eq!(parse("{} x"), Err(JsonError::Trailing { at: 3 }));
+        assert_eq!(parse("{}\0"), Err(JsonError::Trailing { at: 2 }));
+    }
+
+    /// What `serde_json` makes of the same text, numbers aside: it keeps their value, not their
+    /// spelling.
+    fn same(ours: &Value<'_>, oracle: &Oracle) -> bool {
+        match (ours, oracle) {
+            (Value::Null, Oracle::Null) => true,
+            (Value::Bool(ours), Oracle::Bool(oracle)) => ours == oracle,
+            (Value::Number(ours), Oracle::Number(_)) => {
+                serde_json::from_str::<Oracle>(ours).is_ok_and(|ours| ours == *oracle)
+            }
+            (Value::String(ours), Oracle::String(oracle)) => ours == oracle,
+            (Value::Array(ours), Oracle::Array(oracle)) => {
+                ours.len() == oracle.len() && ours.iter().zip(oracle).all(|(a, b)| same(a, b))
+            }
+            (Value::Object(ours), oracle) => same_object(ours, oracle),
+            _ => false,
+        }
+    }
+
+    fn same_object(ours: &Object<'_>, oracle: &Oracle) -> bool {
+        let Oracle::Object(oracle) = oracle else { return false };
+        ours.len() == oracle.len()
+            && ours.iter().all(|(name, value)| oracle.get(name).is_some_and(|o| same(value, o)))
+    }
+
+    fn any_json() -> impl Strategy<Value = Oracle> {
+        let leaf = prop_oneof![
+            Just(Oracle::Null),
+            any::<bool>().prop_map(Oracle::from),
+            any::<i64>().prop_map(Oracle::from),
+            any::<f64>().prop_map(Oracle::from),
+            any::<String>().prop_map(Oracle::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Oracle::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| Oracle::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_json_writes_is_read_as_it_was_meant(value in any_json(), pretty in any::<bool>()) {
+            let document = serde_json::json!({ "value": value });
+            let text = if pretty {
+                serde_json::to_string_pretty(&document).unwrap()
+            } else {
+                document.to_string()
+            };
+            let oracle = serde_json::from_str(&text).unwrap();
+            prop_assert!(same_object(&parse(&text).unwrap(), &oracle));
+        }
+
+        #[test]
+        fn what_is_accepted_is_what_serde_json_reads(
+            text in r#"\{("[ab\\u0061]{0,7}":([0-9.eE+-]{1,6}|"[a\\"nud8340]{0,14}"|true|null|\[[1, ]{0,5}\]|\{\}),?){0,3}\} ?"#
+        ) {
+            match (parse(&text), serde_json::from_str::<Oracle>(&text)) {
+                (Ok(ours), Ok(oracle)) => prop_assert!(same_object(&ours, &oracle), "{text}"),
+                (Ok(_), Err(error)) => prop_assert!(
+                    // A number that no double holds is a number still.
+                    error.to_string().contains("number out of range"), "{text}: {error}"
+                ),
+                (Err(JsonError::Duplicate { .. }), Ok(_)) => {}
+                (Err(error), Ok(_)) => prop_assert!(false, "{text}: {error}"),
+                (Err(_), Err(_)) => {}
+            }
+        }
+
+        #[test]
+        fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Object::parse(&bytes);
+        }
+    }
+}

@@ -214,25 +214,32 @@ impl JwkSet {
         }
         let document = Object::parse(bytes)?;
         let keys = document.get("keys").and_then(|keys| keys.as_array());
-        let mut set = Self::default();
-        let mut shared = Vec::new();
+        let mut named_keys: HashMap<_, Vec<_>> = HashMap::new();
+        let mut skipped = Vec::new();
         for (index, value) in keys.ok_or(JwkSetError::NoKeys)?.iter().enumerate() {
             match value.as_object().ok_or(JwkError::NotAnObject).and_then(named) {
-                Ok((kid, jwk)) => {
-                    if set.keys.insert(Arc::clone(&kid), jwk).is_some() {
-                        shared.push((index, kid));
-                    }
-                }
-                Err(reason) => set.skipped.push(SkippedJwk { index, reason }),
+                Ok((kid, jwk)) => named_keys.entry(kid).or_default().push((index, jwk)),
+                Err(reason) => skipped.push(SkippedJwk { index, reason }),
             }
         }
-        // Which of them the issuer meant cannot be told, so none of them counts.
-        for (index, kid) in shared {
-            set.keys.remove(&kid);
-            let reason = JwkError::SharedKid { kid: excerpt(&kid) };
-            set.skipped.push(SkippedJwk { index, reason });
+        let mut set = Self { keys: HashMap::new(), skipped };
+        for (kid, keys) in named_keys {
+            set.add(kid, keys);
         }
+        set.skipped.sort_unstable_by_key(|skipped| skipped.index);
         Ok(set)
+    }
+
+    /// Adds the one key of a name. Which of several the issuer meant cannot be told, so none of
+    /// them counts.
+    fn add(&mut self, kid: Arc<str>, keys: Vec<(usize, Jwk)>) {
+        match <[(usize, Jwk); 1]>::try_from(keys) {
+            Ok([(_, jwk)]) => _ = self.keys.insert(kid, jwk),
+            Err(keys) => self.skipped.extend(keys.into_iter().map(|(index, _)| SkippedJwk {
+                index,
+                reason: JwkError::SharedKid { kid: excerpt(&kid) },
+            })),
+        }
     }
 
     /// The key of this name.
@@ -387,5 +394,170 @@ impl JwkSetError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::Authority
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::minted;
+
+    fn ed25519() -> Json {
+        serde_json::from_str(&minted::Issuer::new().jwk("k1")).unwrap()
+    }
+
+    fn with(changes: Json) -> Json {
+        let mut jwk = ed25519();
+        for (name, value) in changes.as_object().unwrap() {
+            jwk[name] = value.clone();
+        }
+        jwk
+    }
+
+    fn parse(jwk: &Json) -> Result<Jwk, JwkError> {
+        Jwk::parse(jwk.to_string().as_bytes())
+    }
+
+    fn refused(changes: Json) -> JwkError {
+        parse(&with(changes)).unwrap_err()
+    }
+
+    fn set(keys: &[Json]) -> JwkSet {
+        JwkSet::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_key_for_signatures_is_taken_with_what_it_is_pinned_to() {
+        let jwk = parse(&with(json!({
+            "alg": "EdDSA", "use": "sig", "key_ops": ["verify"], "x5t": "ignored", "future": {},
+        })))
+        .unwrap();
+        assert_eq!(jwk.kid(), Some("k1"));
+        assert_eq!(jwk.algorithm(), Some(Algorithm::EdDsa));
+        assert_eq!(jwk.key_type(), KeyType::Ed25519);
+    }
+
+    #[test]
+    fn a_key_with_a_private_member_is_refused() {
+        for member in PRIVATE_MEMBERS {
+            assert_eq!(refused(json!({ member: "AA" })), JwkError::Private { member });
+        }
+    }
+
+    #[test]
+    fn a_key_for_another_use_is_refused() {
+        for found in ["enc", "SIG", ""] {
+            assert_eq!(refused(json!({"use": found})), JwkError::Use { found: found.into() });
+        }
+        assert_eq!(refused(json!({"use": 1})), JwkError::Member { member: "use" });
+    }
+
+    #[test]
+    fn the_operations_of_a_key_include_verify_once() {
+        assert!(parse(&with(json!({"key_ops": ["sign", "verify"]}))).is_ok());
+        assert_eq!(refused(json!({"key_ops": []})), JwkError::KeyOps);
+        assert_eq!(refused(json!({"key_ops": ["sign"]})), JwkError::KeyOps);
+        for malformed in [json!("verify"), json!([1]), json!(["verify", "verify"])] {
+            assert_eq!(
+                refused(json!({"key_ops": malformed})),
+                JwkError::Member { member: "key_ops" }
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_type_or_curve_is_refused() {
+        for kty in ["oct", "AKP", "okp", ""] {
+            assert_eq!(refused(json!({"kty": kty})), JwkError::KeyType { kty: kty.into() });
+        }
+        assert_eq!(refused(json!({"kty": null})), JwkError::Member { member: "kty" });
+        for crv in ["Ed448", "X25519", "P-256", "ed25519"] {
+            assert_eq!(refused(json!({"crv": crv})), JwkError::Curve { crv: crv.into() });
+        }
+        let p521 = refused(json!({"kty": "EC", "crv": "P-521"}));
+        assert_eq!(p521, JwkError::Curve { crv: "P-521".into() });
+    }
+
+    #[test]
+    fn the_members_of_a_key_are_canonical_base64url() {
+        let x = ed25519()["x"].as_str().unwrap().to_owned();
+        for bad in [json!(format!("{x}=")), json!(format!(" {x}")), json!(1), Json::Null] {
+            assert_eq!(refused(json!({"x": bad})), JwkError::Member { member: "x" });
+        }
+        assert!(matches!(refused(json!({"x": "AA"})), JwkError::Key(KeyError::Length { .. })));
+    }
+
+    #[test]
+    fn a_key_is_for_an_allowed_algorithm_of_its_type() {
+        assert!(parse(&with(json!({"alg": "Ed25519"}))).is_ok());
+        for alg in ["none", "HS256", "RSA-OAEP", "ES512"] {
+            assert!(matches!(refused(json!({"alg": alg})), JwkError::Algorithm(_)));
+        }
+        assert_eq!(
+            refused(json!({"alg": "ES256"})),
+            JwkError::AlgorithmMismatch { algorithm: Algorithm::Es256, key_type: KeyType::Ed25519 }
+        );
+    }
+
+    #[test]
+    fn a_set_leaves_out_what_is_unusable_and_keeps_the_rest() {
+        let set = set(&[
+            json!("no object"),
+            with(json!({"use": "enc"})),
+            ed25519(),
+            with(json!({"kid": "k".repeat(257)})),
+            with(json!({"kid": null})),
+            json!({"kty": "OKP"}),
+        ]);
+        assert_eq!(set.len(), 1);
+        assert!(set.key("k1").is_some());
+        let skipped: Vec<_> = set.skipped().iter().map(|skipped| skipped.index).collect();
+        assert_eq!(skipped, [0, 1, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_key_of_a_set_has_a_name() {
+        let mut nameless = ed25519();
+        nameless.as_object_mut().unwrap().remove("kid");
+        assert!(parse(&nameless).is_ok());
+        assert_eq!(set(&[nameless]).skipped()[0].reason, JwkError::NoKid);
+        let long = with(json!({"kid": "k".repeat(256)}));
+        assert_eq!(set(&[long]).len(), 1);
+    }
+
+    #[test]
+    fn keys_that_share_a_name_are_all_left_out() {
+        let set = set(&[ed25519(), with(json!({"kid": "k2"})), ed25519(), ed25519()]);
+        assert_eq!(set.len(), 1);
+        assert!(set.key("k1").is_none());
+        assert_eq!(set.skipped().len(), 3);
+        assert!(set.skipped().iter().all(|s| s.reason == JwkError::SharedKid { kid: "k1".into() }));
+    }
+
+    #[test]
+    fn a_document_without_an_array_of_keys_is_no_set() {
+        for text in ["{}", r#"{"keys":{}}"#, r#"{"keys":null}"#] {
+            assert_eq!(JwkSet::parse(text.as_bytes()).unwrap_err(), JwkSetError::NoKeys);
+        }
+        assert!(matches!(JwkSet::parse(b"[]"), Err(JwkSetError::Json(_))));
+        assert!(JwkSet::parse(br#"{"keys":[],"future":1}"#).unwrap().is_empty());
+        let long = vec![b' '; MAX_SET_LEN + 1];
+        assert!(matches!(JwkSet::parse(&long), Err(JwkSetError::TooLong { .. })));
+        assert!(matches!(Jwk::parse(&long), Err(JwkError::TooLong { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_key_panics(
+            kty in "(RSA|EC|OKP|oct|x)", crv in "(P-256|P-384|Ed25519|x)", x in "[A-Za-z0-9_-]{0,90}",
+            y in "[A-Za-z0-9_-]{0,90}", n in "[A-Za-z0-9_-]{0,400}", e in "[A-Za-z0-9_-]{0,8}",
+        ) {
+            let key = json!({"kty": kty, "crv": crv, "x": x, "y": y, "n": n, "e": e});
+            let _ = parse(&key);
+            prop_assert!(set(&[key]).is_empty());
+        }
     }
 }

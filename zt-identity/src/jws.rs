@@ -234,3 +234,146 @@ impl JwsError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::minted::{self, base64url};
+
+    const PROFILE: Profile<'_> = Profile::new(&[Algorithm::EdDsa], &["at+jwt"]);
+    const HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#;
+
+    fn key() -> Jwk {
+        Jwk::parse(minted::Issuer::new().jwk("k1").as_bytes()).unwrap()
+    }
+
+    fn verify(token: &str) -> Result<Vec<u8>, JwsError> {
+        Jws::parse(token, &PROFILE)?.verify(&key())
+    }
+
+    fn with_header(header: &str) -> Result<Vec<u8>, JwsError> {
+        verify(&minted::Issuer::new().sign(header, "payload"))
+    }
+
+    #[test]
+    fn the_payload_of_a_signed_token_is_what_was_signed() {
+        assert_eq!(with_header(HEADER).unwrap(), b"payload");
+        let token = minted::Issuer::new().sign(HEADER, "");
+        assert_eq!(verify(&token).unwrap(), b"");
+        assert_eq!(Jws::parse(&token, &PROFILE).unwrap().kid(), Some("k1"));
+    }
+
+    #[test]
+    fn a_token_has_exactly_three_parts() {
+        let token = minted::Issuer::new().sign(HEADER, "payload");
+        let two = token.rsplit_once('.').unwrap().0;
+        for bad in
+            ["", ".", "a", two, &format!("{token}."), &format!(".{token}"), &format!("{token}.a.b")]
+        {
+            assert_eq!(verify(bad), Err(JwsError::Parts), "{bad:?}");
+        }
+        assert!(verify("..").is_err());
+        assert!(verify(&format!("{two}.")).is_err());
+    }
+
+    #[test]
+    fn a_token_has_a_maximum_length() {
+        let filler = "a".repeat(MAX_LEN);
+        assert!(matches!(verify(&filler), Err(JwsError::Parts)));
+        assert_eq!(verify(&format!("{filler}a")), Err(JwsError::TooLong { len: MAX_LEN + 1 }));
+    }
+
+    #[test]
+    fn header_payload_and_signature_are_canonical_base64url() {
+        let issuer = minted::Issuer::new();
+        let (header, payload) = (base64url(HEADER), base64url("payload"));
+        assert_eq!(
+            verify(&issuer.sign_parts(&format!("{header}="), &payload)),
+            Err(JwsError::Header)
+        );
+        assert_eq!(
+            verify(&issuer.sign_parts(&format!(" {header}"), &payload)),
+            Err(JwsError::Header)
+        );
+        for bad in ["cGF5bG9hZA==", "cGF5bG9hZB", "cGF5bG9hZA\n", "pay+load"] {
+            assert_eq!(verify(&issuer.sign_parts(&header, bad)), Err(JwsError::Payload), "{bad}");
+        }
+        let token = issuer.sign_parts(&header, &payload);
+        assert_eq!(verify(&format!("{token}==")), Err(JwsError::Signature));
+    }
+
+    #[test]
+    fn the_header_is_strict_json() {
+        for header in ["", "[]", "{", r#"{"alg":"EdDSA","typ":"at+jwt","alg":"EdDSA"}"#, "{} x"] {
+            assert!(matches!(with_header(header), Err(JwsError::HeaderJson(_))), "{header}");
+        }
+    }
+
+    #[test]
+    fn extensions_are_refused_whatever_they_say() {
+        for (name, value) in [
+            ("crit", r#"["exp"]"#),
+            ("crit", "[]"),
+            ("b64", "false"),
+            ("b64", "true"),
+            ("zip", r#""DEF""#),
+        ] {
+            let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","{name}":{value}}}"#);
+            assert_eq!(with_header(&header).unwrap_err(), JwsError::Extension { name });
+        }
+    }
+
+    #[test]
+    fn keys_that_the_token_brings_along_are_ignored() {
+        let header = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1","jwk":{"kty":"oct","k":"AA"},
+            "jku":"http://127.0.0.1:1/","x5u":"http://127.0.0.1:1/","x5c":["AA"],"future":1}"#;
+        assert!(with_header(header).is_ok());
+    }
+
+    #[test]
+    fn the_algorithm_is_one_of_the_profile() {
+        for alg in ["none", "HS256", "ES512", "eddsa", ""] {
+            let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt"}}"#);
+            assert!(matches!(with_header(&header), Err(JwsError::Algorithm(_))), "{alg}");
+        }
+        let es256 = with_header(r#"{"alg":"ES256","typ":"at+jwt"}"#);
+        assert_eq!(es256, Err(JwsError::Algorithm(AlgorithmError { name: "ES256".into() })));
+        for header in
+            [r#"{"typ":"at+jwt"}"#, r#"{"alg":null,"typ":"at+jwt"}"#, r#"{"alg":["EdDSA"]}"#]
+        {
+            assert_eq!(with_header(header), Err(JwsError::NotText { name: "alg" }));
+        }
+    }
+
+    #[test]
+    fn the_type_is_one_of_the_profile() {
+        let untyped = minted::Issuer::new().sign(r#"{"alg":"EdDSA"}"#, "payload");
+        assert_eq!(verify(&untyped), Err(JwsError::Type { found: None }));
+        assert!(Jws::parse(&untyped, &PROFILE.or_untyped()).is_ok());
+        let typed = with_header(r#"{"alg":"EdDSA","typ":"JWT"}"#);
+        assert_eq!(typed, Err(JwsError::Type { found: Some("JWT".into()) }));
+        let number = with_header(r#"{"alg":"EdDSA","typ":1}"#);
+        assert_eq!(number, Err(JwsError::NotText { name: "typ" }));
+    }
+
+    #[test]
+    fn the_name_of_a_key_is_a_text_of_256_bytes_at_most() {
+        let header = |kid: &str| format!(r#"{{"alg":"EdDSA","typ":"at+jwt","kid":{kid}}}"#);
+        assert!(with_header(&header(&format!("{:?}", "k".repeat(256)))).is_ok());
+        assert_eq!(
+            with_header(&header(&format!("{:?}", "k".repeat(257)))),
+            Err(JwsError::KidTooLong { len: 257 })
+        );
+        assert_eq!(with_header(&header("1")), Err(JwsError::NotText { name: "kid" }));
+    }
+
+    #[test]
+    fn a_signature_of_someone_else_is_refused() {
+        let token = minted::Issuer::new().sign(HEADER, "payload");
+        let (input, _) = token.rsplit_once('.').unwrap();
+        for signature in [String::new(), base64url([0; 64]), base64url([0; 63])] {
+            let refused = verify(&format!("{input}.{signature}"));
+            assert_eq!(refused, Err(JwsError::NotSigned(SignatureError::Invalid)));
+        }
+    }
+}

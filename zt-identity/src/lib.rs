@@ -1,6 +1,14 @@
 //! Workload and user identity for zero-trust services: X.509-SVIDs and OIDC access tokens, verified strictly and offline.
+//!
+//! # Features
+//!
+//! - `http`: keys fetched from their issuer and refreshed in the background
+//!   (`oidc::keys::IssuerKeys::discover`); brings hyper, rustls and tokio. Without it there is no
+//!   network and no runtime.
 
 // In this order: a module uses only those above it.
+#[cfg(test)]
+mod minted;
 pub mod der;
 pub mod certificate;
 pub mod profile;
@@ -22,6 +30,3 @@ pub mod possession;
 pub mod source;
 #[cfg(feature = "authority")]
 pub mod authority;
-
-#[cfg(test)]
-mod minted;

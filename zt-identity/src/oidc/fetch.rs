@@ -192,3 +192,33 @@ impl FetchError {
         Fault::Authority
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn cache_control_says_how_long_a_document_is_fresh() {
+        for (cache_control, age, expected) in [
+            (&[][..], "", None),
+            (&["public"], "", None),
+            (&["max-age=x"], "", None),
+            (&["public, max-age=300, must-revalidate"], "", Some(300)),
+            (&["Max-Age=\"300\""], "", Some(300)),
+            (&["max-age=300", "max-age=60"], "", Some(60)),
+            (&["max-age=300, no-cache"], "", Some(0)),
+            (&["no-store"], "", Some(0)),
+            (&["max-age=300"], "100", Some(200)),
+            (&["max-age=300"], "400", Some(0)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AGE, HeaderValue::from_static(age));
+            for value in cache_control {
+                headers.append(CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            assert_eq!(fresh_for(&headers), expected.map(Duration::from_secs), "{cache_control:?}");
+        }
+    }
+}

@@ -55,6 +55,11 @@ impl Issuer {
         &self.0
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn is_loopback(&self) -> bool {
+        self.0.starts_with("http://")
+    }
+
     /// Where its discovery document is (OpenID Connect Discovery §4.1).
     #[cfg(feature = "http")]
     pub(super) fn discovery_url(&self) -> String {
@@ -69,7 +74,7 @@ impl Issuer {
         let host = |rest| !authority(rest).is_empty() && !authority(rest).contains('@');
         let allowed = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
             (Some(rest), _) => host(rest),
-            (None, Some(rest)) => self.0.starts_with("http://") && is_loopback(authority(rest)),
+            (None, Some(rest)) => self.is_loopback() && is_loopback(authority(rest)),
             (None, None) => false,
         };
         visible && allowed
@@ -149,5 +154,56 @@ impl IssuerError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_an_issuer_is_https_with_a_host_and_nothing_besides() {
+        for good in ["https://a", "https://a:8443/b/c", "https://a/", "https://[::1]/"] {
+            assert_eq!(Issuer::parse(good).map(|issuer| issuer.to_string()), Ok(good.into()));
+        }
+        for (bad, error) in [
+            ("", IssuerError::NotHttps),
+            ("http://a", IssuerError::NotHttps),
+            ("HTTPS://a", IssuerError::NotHttps),
+            ("https:a", IssuerError::NotHttps),
+            ("https://", IssuerError::NoHost),
+            ("https:///a", IssuerError::NoHost),
+            ("https://:443", IssuerError::NoHost),
+            ("https://u@a", IssuerError::UserInfo),
+            ("https://u:p@a/b", IssuerError::UserInfo),
+            ("https://a?b", IssuerError::QueryOrFragment),
+            ("https://a/#", IssuerError::QueryOrFragment),
+            ("https://a /b", IssuerError::Character),
+            ("https://é", IssuerError::Character),
+            ("https://a\n", IssuerError::Character),
+        ] {
+            assert_eq!(Issuer::parse(bad), Err(error), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_has_to_be_asked_for() {
+        for good in
+            ["http://localhost", "http://127.0.0.1:80/a", "http://[::1]:8080", "http://[::1]"]
+        {
+            assert!(Issuer::loopback(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://localhost",
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+            "http://127.0.0.2",
+            "http://a",
+            "http://localhost:80:80",
+            "http://localhost:x",
+        ] {
+            assert_eq!(Issuer::loopback(bad), Err(IssuerError::NotLoopback), "{bad}");
+        }
+        assert_eq!(Issuer::loopback("http://u@localhost"), Err(IssuerError::UserInfo));
     }
 }

@@ -109,6 +109,22 @@ impl IssuerKeys {
     /// no keys, and verification answers [`KeysUnavailable`]. Wait for them with
     /// [`IssuerKeys::ready`].
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use zt_identity::oidc::access_token::AccessTokenVerifier;
+    /// use zt_identity::oidc::issuer::Issuer;
+    /// use zt_identity::oidc::keys::IssuerKeys;
+    /// use zt_identity::oidc::refresh::RefreshOptions;
+    ///
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// let issuer = Issuer::parse("https://login.example.com")?;
+    /// let keys = IssuerKeys::discover(issuer.clone(), RefreshOptions::default())?;
+    /// keys.ready(Duration::from_secs(10)).await?;
+    /// let tokens = AccessTokenVerifier::for_issuer(issuer).audience("orders").keys(keys).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`DiscoverError`] when there is no tokio runtime here, or no trusted root certificates.

@@ -8,4 +8,5 @@ mod published;
 #[cfg(feature = "http")]
 pub mod refresh;
 pub mod keys;
+pub mod claim_path;
 pub mod access_token;

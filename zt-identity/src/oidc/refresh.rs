@@ -11,14 +11,17 @@
 //!    (T-22).
 //! 5. Keys that cannot be refreshed count for another hour, then no longer (T-23). A set without a
 //!    usable key replaces the one before like any other: it vouches for nobody.
+//!
+//! There is no other way to the keys than discovery, and none through a proxy: where one is needed,
+//! fetch the set yourself and use [`IssuerKeys::fixed`](crate::oidc::keys::IssuerKeys::fixed).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_rustls::ConfigBuilderExt;
-use rustls::ClientConfig;
 use rustls::crypto::ring;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -74,7 +77,8 @@ impl RefreshOptions {
         self
     }
 
-    /// How the server is authenticated, instead of by the root certificates of this machine.
+    /// How the server is authenticated, instead of by the root certificates of this machine, or by
+    /// nobody for an issuer [on it](Issuer::loopback).
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self
@@ -125,7 +129,13 @@ impl Refresh {
         mut options: RefreshOptions,
     ) -> Result<Self, DiscoverError> {
         let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
-        let tls = options.tls.take().map_or_else(native_roots, Ok)?;
+        let tls = match options.tls.take() {
+            Some(tls) => tls,
+            None if issuer.is_loopback() => {
+                builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+            }
+            None => builder()?.with_native_roots().map_err(tls_error)?.with_no_client_auth(),
+        };
         let fetcher = Fetcher::new(tls, options.timeout);
         let clock = Arc::clone(&options.clock);
         let refresher = Refresher { issuer, published, options, fetcher, body: Bytes::new() };
@@ -143,13 +153,14 @@ impl Drop for Refresh {
     }
 }
 
-fn native_roots() -> Result<ClientConfig, DiscoverError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, DiscoverError> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| DiscoverError::Tls(Arc::new(error)))?
-        .with_native_roots()
-        .map_err(|error| DiscoverError::Tls(Arc::new(error)))?;
-    Ok(builder.with_no_client_auth())
+        .map_err(tls_error)
+}
+
+fn tls_error(error: impl std::error::Error + Send + Sync + 'static) -> DiscoverError {
+    DiscoverError::Tls(Arc::new(error))
 }
 
 struct Refresher {
@@ -249,5 +260,33 @@ impl DiscoverError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_control_shortens_the_life_of_keys_within_limits() {
+        let options = RefreshOptions::default();
+        let fresh_for = |said: u64| options.fresh_for(Some(Duration::from_secs(said))).as_secs();
+        assert_eq!(options.fresh_for(None).as_secs(), 600);
+        assert_eq!(fresh_for(3600), 600);
+        assert_eq!(fresh_for(300), 300);
+        assert_eq!(fresh_for(0), 30);
+    }
+
+    #[test]
+    fn keys_are_refreshed_when_four_fifths_of_their_time_have_passed() {
+        assert_eq!(ahead_of(Duration::from_secs(600)), Duration::from_secs(480));
+    }
+
+    #[test]
+    fn no_option_makes_a_busy_loop() {
+        let zero = RefreshOptions::default()
+            .time_to_live(Duration::ZERO)
+            .unknown_key_interval(Duration::ZERO);
+        assert!(zero.time_to_live >= MIN_INTERVAL && zero.unknown_key_interval >= MIN_INTERVAL);
     }
 }

@@ -150,6 +150,7 @@ mod tests {
     use zt_core::time::{Timestamp, Validity};
 
     use super::*;
+    use crate::jwk::JwkSet;
     use crate::minted;
     use crate::oidc::access_token::AccessTokenVerifier;
     use crate::oidc::keys::IssuerKeys;
@@ -170,7 +171,7 @@ mod tests {
         AccessTokenVerifier::builder("https://issuer.example")
             .unwrap()
             .audience("orders")
-            .keys(IssuerKeys::fixed(issuer.jwks()))
+            .keys(IssuerKeys::fixed(JwkSet::parse(issuer.jwks().as_bytes()).unwrap()))
             .build()
             .unwrap()
             .verify(

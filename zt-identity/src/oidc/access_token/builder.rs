@@ -1,0 +1,168 @@
+//! What a verifier has to be told before there is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zt_core::fault::Fault;
+
+use super::token::ClaimNames;
+use super::{AccessTokenVerifier, TYPES, TYPES_AND_JWT};
+use crate::claims::{Audience, DEFAULT_LEEWAY, EmptyAudience, LeewayTooLong, TimeRules};
+use crate::oidc::claim_path::ClaimPath;
+use crate::oidc::issuer::Issuer;
+use crate::oidc::keys::IssuerKeys;
+
+/// An [`AccessTokenVerifier`] in the making.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct AccessTokenVerifierBuilder {
+    issuer: Issuer,
+    audiences: Vec<Arc<str>>,
+    all_audiences: bool,
+    keys: Option<IssuerKeys>,
+    leeway: Duration,
+    max_lifetime: Option<Duration>,
+    types: &'static [&'static str],
+    names: ClaimNames,
+}
+
+impl AccessTokenVerifierBuilder {
+    pub(super) fn new(issuer: Issuer) -> Self {
+        Self {
+            issuer,
+            audiences: Vec::new(),
+            all_audiences: false,
+            keys: None,
+            leeway: DEFAULT_LEEWAY,
+            max_lifetime: None,
+            types: TYPES,
+            names: ClaimNames {
+                roles: ClaimPath::from("roles"),
+                groups: ClaimPath::from("groups"),
+            },
+        }
+    }
+
+    /// Adds a name of this service: a token has to be for one of those that were added.
+    pub fn audience(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.audiences.push(name.into());
+        self
+    }
+
+    /// Demands that a token is for all of the names that were added.
+    pub fn require_all_audiences(mut self) -> Self {
+        self.all_audiences = true;
+        self
+    }
+
+    /// Verifies with the keys that the issuer publishes, fetched by discovery and kept fresh in
+    /// the background with the default [`RefreshOptions`](crate::oidc::refresh::RefreshOptions).
+    ///
+    /// # Errors
+    ///
+    /// As [`IssuerKeys::discover`].
+    #[cfg(feature = "http")]
+    pub fn discover(self) -> Result<Self, crate::oidc::refresh::DiscoverError> {
+        let keys = IssuerKeys::discover(self.issuer.clone(), Default::default())?;
+        Ok(self.keys(keys))
+    }
+
+    /// The keys of the issuer.
+    pub fn keys(mut self, keys: IssuerKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// How far clocks may be apart: 60 s unless stated otherwise, and at most 300 s.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Refuses tokens that are issued for longer than this; no limit unless stated otherwise.
+    pub fn max_lifetime(mut self, max: Duration) -> Self {
+        self.max_lifetime = Some(max);
+        self
+    }
+
+    /// Also admits the type `JWT`, for providers that predate RFC 9068; see the
+    /// [module](super#providers-that-predate-rfc-9068) for what that costs.
+    pub fn admit_jwt_type(mut self) -> Self {
+        self.types = TYPES_AND_JWT;
+        self
+    }
+
+    /// Where the user's roles stand; `roles` unless stated otherwise.
+    pub fn roles_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.names.roles = path.into();
+        self
+    }
+
+    /// Where the user's groups stand; `groups` unless stated otherwise.
+    pub fn groups_claim(mut self, path: impl Into<ClaimPath>) -> Self {
+        self.names.groups = path.into();
+        self
+    }
+
+    /// The verifier.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifierError`] when there is no audience, when there are no keys or those of another
+    /// issuer, when the leeway is too long, and when a claim has no name.
+    pub fn build(self) -> Result<AccessTokenVerifier, VerifierError> {
+        let audience = if self.all_audiences {
+            Audience::all(self.audiences)?
+        } else {
+            Audience::any(self.audiences)?
+        };
+        let keys = self.keys.ok_or(VerifierError::NoKeys)?;
+        if let Some(other) = keys.issuer().filter(|issuer| **issuer != self.issuer) {
+            return Err(VerifierError::KeysOfAnother { issuer: other.clone() });
+        }
+        let times = TimeRules::default().with_leeway(self.leeway)?;
+        if !self.names.roles.is_named() || !self.names.groups.is_named() {
+            return Err(VerifierError::UnnamedClaim);
+        }
+        Ok(AccessTokenVerifier {
+            issuer: self.issuer,
+            audience,
+            keys,
+            times: self.max_lifetime.map_or(times, |max| times.with_max_lifetime(max)),
+            types: self.types,
+            names: self.names,
+        })
+    }
+}
+
+/// Why a verifier cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifierError {
+    /// No audience was given, or one without a name.
+    #[error(transparent)]
+    Audience(#[from] EmptyAudience),
+    /// No keys were given.
+    #[error("a verifier needs the issuer's keys")]
+    NoKeys,
+    /// The keys are those of another issuer.
+    #[error("the keys are those of {issuer}")]
+    KeysOfAnother {
+        /// Whose keys they are.
+        issuer: Issuer,
+    },
+    /// The leeway is too long.
+    #[error(transparent)]
+    Leeway(#[from] LeewayTooLong),
+    /// A claim to read has no name.
+    #[error("a claim needs a name that is not empty")]
+    UnnamedClaim,
+}
+
+impl VerifierError {
+    /// Whose fault it is: that of the embedding program.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
