@@ -3,7 +3,7 @@
 //! [`X509Bundle::from_der_certs`] takes certificates as the roots of a trust domain when, for each:
 //!
 //! 1. it has the form of an authority's certificate of this trust domain
-//!    ([`Issuer`](crate::profile::Issuer));
+//!    ([`Issuer`]);
 //! 2. the key is of an algorithm that signatures can be checked with;
 //! 3. if it names itself as its issuer, its own key has signed it.
 //!

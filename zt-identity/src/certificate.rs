@@ -11,7 +11,7 @@
 //!    them twice (§4.2);
 //! 5. basic constraints, key usage, extended key usage and alternative names are well-formed. Of
 //!    the names there are 1 to [`MAX_NAMES`]; each is of a known kind in its one encoding
-//!    (§4.2.1.6), and a URI has at most [`MAX_URI_LEN`](zt_core::spiffe::MAX_URI_LEN) bytes.
+//!    (§4.2.1.6), and a URI has at most [`MAX_URI_LEN`] bytes.
 //!
 //! A `FALSE` that is written out, which DER would leave out and common issuers write, is read as
 //! what it says. What the values mean is decided in [`profile`](crate::profile); nothing here
@@ -594,7 +594,7 @@ pub enum CertificateError {
     /// More than [`MAX_NAMES`].
     #[error("there are more than {MAX_NAMES} alternative names")]
     TooManyNames,
-    /// A URI above [`MAX_URI_LEN`](zt_core::spiffe::MAX_URI_LEN).
+    /// A URI above [`MAX_URI_LEN`].
     #[error("a URI of {len} bytes is longer than {MAX_URI_LEN}")]
     UriTooLong {
         /// Its length in bytes.
