@@ -44,6 +44,7 @@
 pub mod der;
 pub mod certificate;
 pub mod profile;
+mod signature;
 pub mod pem;
 pub mod bundle;
 pub mod path;
