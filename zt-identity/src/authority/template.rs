@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use zt_core::time::Timestamp;
 
-use super::AuthorityError;
+use super::error::AuthorityError;
 use crate::der::tag;
 
 pub(super) const DIGITAL_SIGNATURE: u8 = 0x80;
