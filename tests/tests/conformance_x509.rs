@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer};
 use serde_json::Value;
 use zt_core::spiffe::{SpiffeIdError, TrustDomain};
 use zt_core::time::{OutsideValidity, Timestamp};
 use zt_identity::authority::{Authority, Defect};
 use zt_identity::bundle::{BundleError, BundleSet, RootError, X509Bundle};
 use zt_identity::certificate::{Certificate, separate};
+use zt_identity::der::{Budget, Reader, tag};
 use zt_identity::path::{PathError, verify_path};
 use zt_identity::profile::{Issuer, KeyUsageCriticality, Leaf, LeafError};
 use zt_identity::x509_identity::X509Identity;
@@ -181,6 +182,23 @@ fn identities_load_as_their_own_tests_say() {
         tally.case(file, outcome);
     }
     tally.finish();
+}
+
+#[test]
+fn an_rsa_key_may_be_in_pkcs8_or_pkcs1() {
+    if path("spiffe/x509/go/good-leaf-only.pem").is_none() {
+        return;
+    }
+    let chain = certificates("spiffe/x509/go/good-leaf-only.pem").unwrap();
+    let pkcs8 = PrivateKeyDer::from_pem_slice(&bytes("spiffe/x509/go/key-pkcs8-rsa.pem")).unwrap();
+    let budget = Budget::new(9);
+    let mut parts = Reader::new(pkcs8.secret_der(), &budget).enter(tag::SEQUENCE).unwrap();
+    parts.expect(tag::INTEGER).unwrap();
+    parts.expect(tag::SEQUENCE).unwrap();
+    let inner = parts.expect(tag::OCTET_STRING).unwrap().contents.to_vec();
+    let pkcs1 = PrivatePkcs1KeyDer::from(inner);
+    assert!(X509Identity::new(chain.clone(), pkcs8).is_ok());
+    assert!(X509Identity::new(chain, pkcs1.into()).is_ok());
 }
 
 const NO_AUTHORITIES: &str =
@@ -509,3 +527,144 @@ const LIMBO_DEVIATIONS: &[(&str, &str)] = &[
     ("rfc5280::unknown-critical-extension-unrelated-intermediate", WHOLE),
     ("webpki::forbidden-rsa-not-divisible-by-8-in-root", WEB),
 ];
+
+/// A moment at which most fixtures of spiffe-rustls count, and the one that its key usages need.
+const TODAY: Timestamp = Timestamp::from_secs(1_795_000_000);
+const LATE: Timestamp = Timestamp::from_secs(1_893_456_000);
+
+/// A chain of these fixtures, its root, how our answer begins, and when.
+type Fixture = (&'static [&'static str], &'static str, &'static str, Timestamp);
+
+#[rustfmt::skip]
+const FIXTURES: &[Fixture] = &[
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-bad-signature"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-constructed"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: UnexpectedTag"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-crl-sign"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-decipher-only"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-digital-signature"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-duplicate"], "issuer_key_usage/root", "Intermediate { position: 1, source: Certificate(DuplicateExtension)", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-empty"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-good-noncritical"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-indefinite"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: IndefiniteLength"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-invalid-padding"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: BadValue"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-invalid-unused"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: BadValue"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-key-cert-sign"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-missing"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyUsage", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-name-constraints"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-noncritical"], "issuer_key_usage/root", "Intermediate { position: 1, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-nonminimal-bits"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: BadValue"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-nonminimal-length"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: LongLength"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-nonminimal-oid"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "extensions", source: BadValue"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-not-ca"], "issuer_key_usage/root", "Intermediate { position: 1, source: NotCa", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-trailing"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: TrailingBytes"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-truncated"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: Truncated"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-undefined-bit"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: BadValue"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-untrusted"], "issuer_key_usage/root", "Path(UnknownIssuer)", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-wrong-eku"], "issuer_key_usage/root", "Intermediate { position: 1, source: ExtendedKeyUsage", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-wrong-tag"], "issuer_key_usage/root", r#"Intermediate { position: 1, source: Certificate(Der { part: "key usage", source: UnexpectedTag"#, LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-untrusted"], "issuer_key_usage/root-b", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-cross-good", "issuer_key_usage/upper-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/upper-good", "issuer_key_usage/issuer-cross-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-cross-restricted", "issuer_key_usage/upper-restricted"], "issuer_key_usage/root", "Intermediate { position: 2, source: NoKeyCertSign", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-cross-good", "issuer_key_usage/upper-pathlen"], "issuer_key_usage/root", "Path(PathLength)", LATE),
+    (&["issuer_key_usage/leaf", "issuer_key_usage/issuer-cross-good"], "issuer_key_usage/root", "Path(UnknownIssuer)", LATE),
+    (&["issuer_key_usage/leaf"], "issuer_key_usage/root", "Path(UnknownIssuer)", LATE),
+    (&["issuer_key_usage/leaf-bad-signature", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Path(BadSignature)", LATE),
+    (&["issuer_key_usage/leaf-basic-constraints", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf-blocked-name", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf-ca", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Leaf(IsCa)", LATE),
+    (&["issuer_key_usage/leaf-client-eku", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Leaf(ExtendedKeyUsage { server_auth: false, client_auth: true", LATE),
+    (&["issuer_key_usage/leaf-server-eku", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Leaf(ExtendedKeyUsage { server_auth: true, client_auth: false", LATE),
+    (&["issuer_key_usage/leaf-expired", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Validity(Expired", LATE),
+    (&["issuer_key_usage/leaf-invalid-id", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Leaf(NoPath)", LATE),
+    (&["issuer_key_usage/leaf-malformed-basic-constraints", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", r#"Leaf(Certificate(Der { part: "basic constraints""#, LATE),
+    (&["issuer_key_usage/leaf-no-basic-constraints", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf-unauthorized", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf-wrong-domain", "issuer_key_usage/issuer-good"], "issuer_key_usage/root", "NoBundle", LATE),
+    (&["issuer_key_usage/leaf-direct"], "issuer_key_usage/root", "Ok", LATE),
+    (&["issuer_key_usage/leaf-direct"], "issuer_key_usage/root-b", "Path(UnknownIssuer)", LATE),
+    (&["issuer_key_usage/leaf-blocked-name", "issuer_key_usage/issuer-name-constraints"], "issuer_key_usage/root", "Path(NameConstraint)", LATE),
+    (&["spiffe_leaf"], "ca", "Ok", TODAY),
+    (&["spiffe_leaf", "ca"], "ca", "Ok", TODAY),
+    (&["spiffe_leaf"], "pathless_ca", "Path(UnknownIssuer)", TODAY),
+    (&["no_spiffe_leaf"], "ca", "Leaf(NoUri)", TODAY),
+    (&["ca_with_spiffe_signing"], "ca", "Leaf(IsCa)", TODAY),
+    (&["ca"], "ca", "Leaf(NoUri)", TODAY),
+    (&["pathless_leaf"], "pathless_ca", "Leaf(NoPath)", TODAY),
+    (&["spiffe_leaf_no_digital_signature"], "ca", "Leaf(NoDigitalSignature)", TODAY),
+    (&["spiffe_leaf_no_key_usage"], "ca", "Leaf(NoKeyUsage)", TODAY),
+    (&["spiffe_leaf_uri_only"], "ca_uri_only", "Root { position: 0, source: Profile(NoKeyUsage)", TODAY),
+    (&["spiffe_leaf_uri_only"], "ca", "Path(UnknownIssuer)", TODAY),
+    (&["spiffe_leaf"], "ca_with_spiffe_signing", "Root { position: 0, source: Profile(HasPath)", TODAY),
+    (&["withdrawal/a"], "withdrawal/a-ca", "Ok", TODAY),
+    (&["withdrawal/b"], "withdrawal/b-ca", "Ok", TODAY),
+    (&["withdrawal/other"], "withdrawal/b-ca", "Ok", TODAY),
+    (&["withdrawal/a"], "withdrawal/b-ca", "Path(UnknownIssuer)", TODAY),
+    (&["withdrawal/b"], "withdrawal/a-ca", "Path(UnknownIssuer)", TODAY),
+    (&["withdrawal/foreign"], "withdrawal/b-ca", "NoBundle", TODAY),
+];
+
+fn fixture(name: &str) -> CertificateDer<'static> {
+    bytes(&format!("x509/spiffe-rustls-fixtures/{name}.der")).into()
+}
+
+fn fixture_answer(&(chain, root, _, now): &Fixture) -> String {
+    let chain: Chain = chain.iter().map(|name| fixture(name)).collect();
+    let bundle = X509Bundle::from_der_certs(domain("example.org"), [fixture(root)], now);
+    let bundles = match bundle {
+        Ok(bundle) => BundleSet::new().with(bundle),
+        Err(error) => return format!("{error:?}"),
+    };
+    match X509SvidVerifier::new().verify(&chain, &bundles, now) {
+        Ok(_) => "Ok".into(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn fixtures_of_spiffe_rustls_are_refused_for_their_defect() {
+    if path("x509/spiffe-rustls-fixtures").is_none() {
+        return;
+    }
+    let mut tally = Tally::new("x509/spiffe-rustls", &[]);
+    for case in FIXTURES {
+        let (chain, root, expected, _) = case;
+        let answer = fixture_answer(case);
+        let same = answer.starts_with(expected);
+        let outcome = same.then_some(()).ok_or_else(|| format!("{answer}, expected {expected}"));
+        tally.case(format!("{} under {root}", chain.join(" ")), outcome);
+    }
+    tally.finish();
+}
+
+#[test]
+fn keys_of_spiffe_rustls_fit_their_own_leaf_only() {
+    if path("x509/spiffe-rustls-fixtures").is_none() {
+        return;
+    }
+    let mut tally = Tally::new("x509/spiffe-rustls keys", &[]);
+    for (chain, key, expected) in [
+        ("spiffe_leaf", "leaf.key", "Ok"),
+        ("spiffe_leaf", "mismatched.key", "KeyMismatch"),
+        ("issuer_key_usage/leaf", "issuer_key_usage/leaf", "Ok"),
+        ("issuer_key_usage/leaf", "leaf.key", "Key"),
+        ("withdrawal/a", "withdrawal/a", "Ok"),
+        ("withdrawal/b", "withdrawal/b", "Ok"),
+        ("withdrawal/other", "withdrawal/b", "Ok"),
+        ("withdrawal/a", "withdrawal/b", "KeyMismatch"),
+        ("withdrawal/a", "withdrawal/unsupported", "Key"),
+        ("withdrawal/expired-svid-chain", "withdrawal/expired-key", "Ok"),
+    ] {
+        let file = |name| bytes(&format!("x509/spiffe-rustls-fixtures/{name}"));
+        let key_bytes =
+            file(format!("{key}.{}", if key.ends_with("expired-key") { "der" } else { "pkcs8" }));
+        let answer = match X509Identity::from_der(&file(format!("{chain}.der")), &key_bytes) {
+            Ok(_) => "Ok".to_owned(),
+            Err(error) => format!("{error:?}"),
+        };
+        let outcome = (answer == expected).then_some(()).ok_or(answer);
+        tally.case(format!("{chain} with {key}"), outcome);
+    }
+    tally.finish();
+}

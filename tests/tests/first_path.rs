@@ -269,7 +269,9 @@ fn a_request_is_allowed_or_refused_at_each_of_its_checks() {
         world.authority.issue("warehouse", "spiffe://example.org/ns/depot/sa/warehouse");
     let shopping = world.authority.issue("shopping", "spiffe://example.org/ns/shopping/sa/cart");
     let invalid = "Bearer realm=\"zero-trust\", error=\"invalid_token\"";
-    let cases: &[(&str, &SvidFiles, Option<&str>, u16, Option<&str>, &str)] = &[
+    /// What is sent, by whom, with which token; the status, the challenge and what is recorded.
+    type Case<'a> = (&'a str, &'a SvidFiles, Option<&'a str>, u16, Option<&'a str>, &'a str);
+    let cases: &[Case<'_>] = &[
         ("no token", &cart, None, 401, Some("Bearer realm=\"zero-trust\""), "no_credential"),
         ("expired token", &cart, Some(&expired), 401, Some(invalid), "token_expired"),
         (

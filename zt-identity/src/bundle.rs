@@ -3,7 +3,7 @@
 //! [`X509Bundle::from_der_certs`] takes certificates as the roots of a trust domain when, for each:
 //!
 //! 1. it has the form of an authority's certificate of this trust domain
-//!    ([`Issuer`](crate::profile::Issuer));
+//!    ([`Issuer`]);
 //! 2. the key is of an algorithm that signatures can be checked with;
 //! 3. if it names itself as its issuer, its own key has signed it.
 //!
@@ -23,9 +23,10 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
-use crate::certificate::{self, Certificate, CertificateError};
+use crate::certificate::{self, CertificateError};
 use crate::pem::{self, PemError};
 use crate::profile::{Issuer, IssuerError};
+use crate::signature;
 
 /// The authorities that vouch for the workloads of one trust domain. A clone shares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,39 +167,15 @@ fn check_root(
     let anchor = webpki::anchor_from_trusted_cert(certificate)
         .map_err(|_| RootError::Unreadable)?
         .to_owned();
-    key_is_supported(issuer.certificate())?;
-    signed_itself_if_it_says_so(issuer.certificate())?;
-    Ok((anchor, issuer.validity()))
-}
-
-fn key_is_supported(certificate: &Certificate<'_>) -> Result<(), RootError> {
-    let algorithm = certificate.public_key().algorithm;
-    webpki::ALL_VERIFICATION_ALGS
-        .iter()
-        .any(|known| known.public_key_alg_id().as_ref() == algorithm)
-        .then_some(())
-        .ok_or(RootError::UnsupportedKey)
-}
-
-/// A root that names itself and was signed by another key is no root, and is not what it seems.
-fn signed_itself_if_it_says_so(certificate: &Certificate<'_>) -> Result<(), RootError> {
-    if certificate.issuer() != certificate.subject() {
-        return Ok(());
+    let root = issuer.certificate();
+    if !signature::key_is_supported(root) {
+        return Err(RootError::UnsupportedKey);
     }
-    let public_key = certificate.public_key();
-    webpki::ALL_VERIFICATION_ALGS
-        .iter()
-        .filter(|known| {
-            known.public_key_alg_id().as_ref() == public_key.algorithm
-                && known.signature_alg_id().as_ref() == certificate.signature_algorithm()
-        })
-        .any(|known| {
-            known
-                .verify_signature(public_key.key, certificate.signed(), certificate.signature())
-                .is_ok()
-        })
-        .then_some(())
-        .ok_or(RootError::NotSelfSigned)
+    // One that names itself and was signed by another key is not what it seems.
+    if root.issuer() == root.subject() && !signature::is_self_signed(root) {
+        return Err(RootError::NotSelfSigned);
+    }
+    Ok((anchor, issuer.validity()))
 }
 
 /// The bundles of several trust domains, each for itself.

@@ -14,8 +14,14 @@
 //! both ends of a connection.
 //!
 //! There is no SPIFFE in it: a path proves no identity, and gives none.
-//! [`X509SvidVerifier`](crate::x509_svid::X509SvidVerifier) does. The work is bounded by webpki's
-//! budget of 100 signatures, and by how many intermediates the caller admits.
+//! [`X509SvidVerifier`](crate::x509_svid::X509SvidVerifier) does.
+//!
+//! # Work
+//!
+//! A chain in which every name is the same can be put together in many ways. As many signatures are
+//! checked as the longest path takes when the chain stands in its order and only the last root has
+//! the key, which for `n` intermediates and `r` roots is `(n + 1) * r + n`. Junk that needs more
+//! has no path. webpki's own budget, 100 signatures, stands behind it.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -26,6 +32,7 @@ use zt_core::fault::Fault;
 use zt_core::time::{OutsideValidity, Timestamp};
 
 use crate::bundle::X509Bundle;
+use crate::signature::{Counted, SignatureBudget};
 
 /// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`.
 ///
@@ -45,9 +52,11 @@ pub fn verify_path(
             webpki::Error::UnknownIssuer
         })
     };
+    let budget = SignatureBudget::new(signatures(intermediates.len(), bundle.anchors().len()));
+    let algorithms = budget.algorithms();
     let outcome = EndEntityCert::try_from(leaf).and_then(|leaf| {
         leaf.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
+            &algorithms.each_ref().map(Counted::as_algorithm),
             bundle.anchors(),
             intermediates,
             unix_time(now),
@@ -59,8 +68,13 @@ pub fn verify_path(
     });
     outcome.map_err(|error| match stale_root.get() {
         Some(outside) => PathError::Root(outside),
+        None if budget.is_overdrawn() => PathError::TooComplex,
         None => error.into(),
     })
+}
+
+fn signatures(intermediates: usize, roots: usize) -> usize {
+    intermediates.saturating_add(1).saturating_mul(roots).saturating_add(intermediates)
 }
 
 /// Certificates are dated in whole seconds. Before 1970 nothing is valid that is after it.

@@ -6,6 +6,7 @@
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zt_core::secret::Secret;
 
 const CERTIFICATE: &str = "CERTIFICATE";
 const KEYS: [&str; 3] = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
@@ -25,9 +26,9 @@ pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
 }
 
 /// The key of a file that may hold its certificates as well.
-pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemError> {
+pub(crate) fn private_key(pem: &[u8]) -> Result<Secret<PrivateKeyDer<'static>>, PemError> {
     only(pem, belongs_to_identity)?;
-    let mut keys = PrivateKeyDer::pem_slice_iter(pem);
+    let mut keys = PrivateKeyDer::pem_slice_iter(pem).map(|key| key.map(Secret::new));
     let key = keys.next().ok_or(PemError::NoKey)?.map_err(|_| PemError::Malformed)?;
     if keys.next().is_some() { Err(PemError::SeveralKeys) } else { Ok(key) }
 }
@@ -101,17 +102,17 @@ mod tests {
     #[test]
     fn an_encrypted_key_is_refused_by_its_label() {
         assert_eq!(
-            private_key(section("ENCRYPTED PRIVATE KEY").as_bytes()),
-            Err(PemError::UnexpectedSection { label: "ENCRYPTED PRIVATE KEY".into() })
+            private_key(section("ENCRYPTED PRIVATE KEY").as_bytes()).unwrap_err(),
+            PemError::UnexpectedSection { label: "ENCRYPTED PRIVATE KEY".into() }
         );
     }
 
     #[test]
     fn a_file_without_what_it_is_for_is_refused() {
         assert_eq!(certificates(b"not PEM"), Err(PemError::NoCertificate));
-        assert_eq!(private_key(section("CERTIFICATE").as_bytes()), Err(PemError::NoKey));
+        assert_eq!(private_key(section("CERTIFICATE").as_bytes()).unwrap_err(), PemError::NoKey);
         let two = section("PRIVATE KEY").repeat(2);
-        assert_eq!(private_key(two.as_bytes()), Err(PemError::SeveralKeys));
+        assert_eq!(private_key(two.as_bytes()).unwrap_err(), PemError::SeveralKeys);
         let cut = "-----BEGIN CERTIFICATE-----\nMAA=\n";
         assert_eq!(certificates(cut.as_bytes()), Err(PemError::Malformed));
         let bad = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";

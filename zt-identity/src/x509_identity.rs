@@ -58,7 +58,13 @@ impl X509Identity {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, X509IdentityError> {
-        let key = Secret::new(key);
+        Self::of(chain, Secret::new(key))
+    }
+
+    fn of(
+        chain: Vec<CertificateDer<'static>>,
+        key: Secret<PrivateKeyDer<'static>>,
+    ) -> Result<Self, X509IdentityError> {
         let (first, others) = within_limits(&chain)?;
         let leaf = Leaf::read(first, KeyUsageCriticality::Tolerate)?;
         for (certificate, position) in others.iter().zip(1..) {
@@ -77,7 +83,7 @@ impl X509Identity {
     ///
     /// [`X509IdentityError`], as [`X509Identity::new`].
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, X509IdentityError> {
-        Self::new(pem::chain(chain)?, pem::private_key(key)?)
+        Self::of(pem::chain(chain)?, pem::private_key(key)?)
     }
 
     /// Reads a chain of DER certificates, one behind the other and leaf first, and its key, as the

@@ -41,7 +41,15 @@ pub const MAX_CHAIN_LEN: usize = 16 * 1024;
 
 /// A workload's certificate: its name, its period, its bytes.
 ///
-/// It borrows from the chain that it was read from, so that verifying allocates nothing.
+/// It borrows from the chain that it was read from. It is a document, and no caller:
+///
+/// ```compile_fail,E0599
+/// # use zt_core::verified::Verified;
+/// # use zt_identity::x509_svid::X509Svid;
+/// fn principal(svid: Verified<X509Svid<'_>>) {
+///     svid.principal();
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct X509Svid<'a> {
     id: SpiffeIdRef<'a>,

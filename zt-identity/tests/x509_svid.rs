@@ -333,6 +333,32 @@ fn an_intermediate_that_is_left_out_leaves_no_path() {
 }
 
 #[test]
+fn junk_of_one_name_is_not_put_together_in_every_way() {
+    let ours = authority();
+    let root_of = |authority: &Authority| authority.bundle().roots()[0].certificate().clone();
+    let mut junk = authority().svid("/a").unwrap().chain().to_vec();
+    junk.extend((0..4).map(|_| root_of(&authority())));
+    let refused = X509SvidVerifier::new().verify(&junk, &bundles(&ours), NOW).unwrap_err();
+    assert_eq!(refused, X509SvidError::Path(PathError::TooComplex));
+}
+
+#[test]
+fn roots_of_one_name_are_all_tried_for_a_chain_in_its_order() {
+    let authorities: Vec<_> = (0..9).map(|_| authority()).collect();
+    let roots = authorities.iter().map(|one| one.bundle().roots()[0].certificate().clone());
+    let bundle = X509Bundle::from_der_certs(domain("example.org"), roots, NOW).unwrap();
+    let bundles = BundleSet::new().with(bundle);
+    for authority in &authorities {
+        let request = authority.request("/a").through_intermediate();
+        // The root itself, which has the name of all others, belongs to nobody's path.
+        let mut chain = request.issue().unwrap().0;
+        assert!(X509SvidVerifier::new().verify(&chain, &bundles, NOW).is_ok());
+        chain.push(authority.bundle().roots()[0].certificate().clone());
+        assert!(X509SvidVerifier::new().verify(&chain, &bundles, NOW).is_ok());
+    }
+}
+
+#[test]
 fn a_root_that_has_expired_since_it_was_loaded_vouches_for_nobody() {
     let authority = authority();
     let late = authority.bundle().roots()[0].validity().not_after();

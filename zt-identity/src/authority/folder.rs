@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zt_core::secret::Secret;
 
-use super::AuthorityError;
+use super::error::AuthorityError;
 use crate::bundle::X509Bundle;
 use crate::x509_identity::X509Identity;
 

@@ -27,26 +27,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod error;
+mod template;
 mod defect;
 mod folder;
-mod template;
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use zt_core::fault::Fault;
-use zt_core::spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
+use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::Timestamp;
 
 pub use self::defect::Defect;
+pub use self::error::AuthorityError;
 use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Template, URI};
-use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::bundle::{BundleSet, X509Bundle};
 use crate::source::X509Source;
-use crate::x509_identity::{X509Identity, X509IdentityError};
+use crate::x509_identity::X509Identity;
 
 /// How long a root counts: 30 days.
 pub const ROOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -187,7 +187,7 @@ impl SvidRequest<'_> {
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`], which has the [`X509IdentityError`] of a defect.
+    /// [`AuthorityError::Identity`] for a defect, else as [`SvidRequest::issue`].
     pub fn identity(self) -> Result<X509Identity, AuthorityError> {
         let (chain, key) = self.issue()?;
         Ok(X509Identity::new(chain, key)?)
@@ -287,51 +287,5 @@ fn authority_template(
         key_usage_critical: true,
         purposes: Vec::new(),
         unknown_critical: false,
-    }
-}
-
-/// Why an authority cannot issue.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthorityError {
-    /// The path is not one of a SPIFFE ID.
-    #[error(transparent)]
-    SpiffeId(#[from] SpiffeIdError),
-    /// A time is not a date that a certificate can have.
-    #[error("{time} is not a date of a certificate")]
-    Date {
-        /// The time.
-        time: Timestamp,
-    },
-    /// A key or a certificate cannot be made; the text is rcgen's.
-    #[error("a key or certificate cannot be made ({0})")]
-    Issue(String),
-    /// What was issued is no identity, as a defect was asked for.
-    #[error(transparent)]
-    Identity(#[from] X509IdentityError),
-    /// The root is none.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// A file cannot be written.
-    #[error("cannot write {path:?}")]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl From<rcgen::Error> for AuthorityError {
-    fn from(error: rcgen::Error) -> Self {
-        Self::Issue(error.to_string())
-    }
-}
-
-impl AuthorityError {
-    /// Whose fault it is: that of the program that plays authority.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        Fault::Caller
     }
 }

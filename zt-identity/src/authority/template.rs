@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use zt_core::time::Timestamp;
 
-use super::AuthorityError;
+use super::error::AuthorityError;
 use crate::der::tag;
 
 pub(super) const DIGITAL_SIGNATURE: u8 = 0x80;
@@ -39,7 +39,7 @@ impl Template {
         &self,
         key: &KeyPair,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        Ok(self.params()?.self_signed(key)?.into())
+        Ok(self.params(key)?.self_signed(key)?.into())
     }
 
     pub(super) fn signed_by(
@@ -48,13 +48,13 @@ impl Template {
         issuer: &Self,
         issuer_key: &KeyPair,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        let issuer = issuer.params()?;
-        let mut params = self.params()?;
+        let issuer = issuer.params(issuer_key)?;
+        let mut params = self.params(key)?;
         params.use_authority_key_identifier_extension = true;
         Ok(params.signed_by(key, &Issuer::from_params(&issuer, issuer_key))?.into())
     }
 
-    fn params(&self) -> Result<CertificateParams, AuthorityError> {
+    fn params(&self, key: &KeyPair) -> Result<CertificateParams, AuthorityError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         if !self.subject.is_empty() {
@@ -64,6 +64,11 @@ impl Template {
         params.not_after = date(self.not_after)?;
         params.extended_key_usages.clone_from(&self.purposes);
         params.custom_extensions = self.extensions();
+        if self.ca {
+            // RFC 5280 §4.2.1.2: OpenSSL's strict mode, which is Python's default, looks for it.
+            let identifier = tlv(tag::OCTET_STRING, &params.key_identifier(key));
+            params.custom_extensions.push(extension(14, false, identifier));
+        }
         Ok(params)
     }
 

@@ -1,0 +1,151 @@
+//! Sources: one generation for identity and bundles, and the last good one kept.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use zt_core::fault::Fault;
+use zt_core::spiffe::TrustDomain;
+use zt_core::time::Timestamp;
+use zt_identity::authority::{Authority, SVID_LIFETIME};
+use zt_identity::bundle::BundleSet;
+use zt_identity::source::{PemFiles, X509Source, X509SourceError};
+use zt_identity::x509_identity::X509IdentityError;
+use zt_identity::x509_svid::X509SvidVerifier;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn domain(name: &str) -> TrustDomain {
+    TrustDomain::from_name(name).unwrap()
+}
+
+fn authority() -> Authority {
+    Authority::new(domain("example.org"), NOW).unwrap()
+}
+
+fn open(folder: &Path, now: Timestamp) -> Result<X509Source, X509SourceError> {
+    X509Source::from_pem_files(
+        domain("example.org"),
+        folder.join("svid.pem"),
+        folder.join("key.pem"),
+        folder.join("bundle.pem"),
+        now,
+    )
+}
+
+fn written(authority: &Authority) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    authority.write_to_folder(folder.path(), "/a").unwrap();
+    folder
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let authority = authority();
+    let folder = written(&authority);
+    let source = open(folder.path(), NOW).unwrap();
+    let material = source.load();
+    assert_eq!(material.identity().id().as_str(), "spiffe://example.org/a");
+    assert_eq!(material.bundles(), &BundleSet::new().with(authority.bundle()));
+    let chain = material.identity().chain();
+    assert!(X509SvidVerifier::new().verify(chain, material.bundles(), NOW).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_written_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("identity");
+    authority().write_to_folder(&folder, "/a").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+}
+
+#[test]
+fn a_reload_brings_a_generation_when_something_has_changed() {
+    let authority = authority();
+    let folder = written(&authority);
+    let source = open(folder.path(), NOW).unwrap();
+    let handle = source.clone();
+    assert_eq!(source.reload(NOW).unwrap(), 1);
+    let before = source.current();
+    authority.write_to_folder(folder.path(), "/b").unwrap();
+    assert_eq!(source.reload(NOW).unwrap(), 2);
+    assert_eq!(handle.load().identity().id().path(), "/b");
+    assert_eq!(before.identity().id().path(), "/a");
+}
+
+#[test]
+fn a_bad_update_is_refused_and_the_last_good_kept() {
+    let authority = authority();
+    for (file, text) in [("bundle.pem", "-"), ("svid.pem", ""), ("key.pem", "no key")] {
+        let folder = written(&authority);
+        let source = open(folder.path(), NOW).unwrap();
+        fs::write(folder.path().join(file), text).unwrap();
+        assert!(source.reload(NOW).is_err(), "{file}");
+        fs::remove_file(folder.path().join(file)).unwrap();
+        let missing = source.reload(NOW).unwrap_err();
+        assert!(matches!(missing, X509SourceError::File { .. }), "{missing:?}");
+        assert_eq!((source.generation(), source.load().identity().id().path()), (1, "/a"));
+    }
+}
+
+#[test]
+fn files_of_two_updates_do_not_fit_together() {
+    let authority = authority();
+    let folder = written(&authority);
+    let source = open(folder.path(), NOW).unwrap();
+    let next = written(&authority);
+    fs::copy(next.path().join("svid.pem"), folder.path().join("svid.pem")).unwrap();
+    let torn = source.reload(NOW).unwrap_err();
+    assert!(matches!(torn, X509SourceError::Identity(X509IdentityError::KeyMismatch)), "{torn:?}");
+    fs::copy(next.path().join("key.pem"), folder.path().join("key.pem")).unwrap();
+    assert_eq!(source.reload(NOW).unwrap(), 2);
+}
+
+#[test]
+fn an_identity_that_has_expired_is_not_loaded() {
+    let folder = written(&authority());
+    let late = NOW.saturating_add(SVID_LIFETIME).saturating_add(Duration::from_secs(1));
+    let refused = open(folder.path(), late).unwrap_err();
+    assert!(matches!(refused, X509SourceError::Validity(_)), "{refused:?}");
+    assert_eq!(refused.fault(), Fault::Authority);
+}
+
+#[test]
+fn each_trust_domain_has_its_file() {
+    let other = Authority::new(domain("other.test"), NOW).unwrap();
+    let (ours, theirs) = (written(&authority()), written(&other));
+    let files = PemFiles::new(ours.path().join("svid.pem"), ours.path().join("key.pem"))
+        .with_bundle(domain("example.org"), ours.path().join("bundle.pem"))
+        .with_bundle(domain("other.test"), theirs.path().join("bundle.pem"));
+    let source = X509Source::open(files, NOW).unwrap();
+    assert_eq!(source.load().bundles().iter().count(), 2);
+    let crossed = PemFiles::new(ours.path().join("svid.pem"), ours.path().join("key.pem"))
+        .with_bundle(domain("example.org"), theirs.path().join("bundle.pem"));
+    let refused = X509Source::open(crossed, NOW).unwrap_err();
+    assert!(matches!(refused, X509SourceError::Bundle { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_is_too_long_is_not_read() {
+    let folder = written(&authority());
+    fs::write(folder.path().join("bundle.pem"), vec![b'-'; 1024 * 1024 + 1]).unwrap();
+    let refused = open(folder.path(), NOW).unwrap_err();
+    assert!(matches!(refused, X509SourceError::FileTooLong { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_source_without_files_cannot_be_reloaded() {
+    let source = authority().source("/a").unwrap();
+    let refused = source.reload(NOW).unwrap_err();
+    assert!(matches!(refused, X509SourceError::NoFiles));
+    assert_eq!(refused.fault(), Fault::Caller);
+}
