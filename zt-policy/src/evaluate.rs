@@ -388,7 +388,7 @@ impl Evaluation<'_> {
 }
 
 /// The functions and methods of the extensions.
-fn call(function: Function, arguments: &[Value]) -> Evaluated {
+pub(crate) fn call(function: Function, arguments: &[Value]) -> Evaluated {
     let overflow = EvaluationError::Overflow { operation: function.name() };
     match (function, arguments) {
         (Function::Decimal, [text]) => Ok(Decimal::parse(string(text)?)?.into()),

@@ -365,6 +365,19 @@ mod tests {
     }
 
     #[test]
+    fn a_hierarchy_of_roles_and_actions_comes_with_the_set() {
+        let entities = r#"[
+            {"uid": {"type": "Role", "id": "clerk"}, "attrs": {}, "parents": [{"type": "Role", "id": "staff"}]},
+            {"uid": {"type": "Action", "id": "read"}, "attrs": {}, "parents": [{"type": "Action", "id": "any"}]}
+        ]"#;
+        let staff = r#"permit (principal in Role::"staff", action in Action::"any", resource);"#;
+        let set = PolicySet::parse("p", &[SHOP, staff].concat()).unwrap();
+        assert!(denied(&decide(&set, &alice(), &order())).is_some());
+        let set = set.with_entities(crate::cedar::data::entities("e", entities).unwrap());
+        assert_eq!(denied(&decide(&set, &alice(), &order())), None);
+    }
+
+    #[test]
     fn a_set_without_policies_or_with_a_template_is_refused() {
         let refused = |text| PolicySet::parse("p", text).unwrap_err();
         assert!(matches!(refused(""), LoadError::Empty));

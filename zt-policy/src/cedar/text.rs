@@ -288,7 +288,7 @@ impl<'t> Parser<'t> {
                     return parser.action().map(ActionScope::In);
                 }
                 let item = |parser: &mut Self| parser.in_parentheses(Self::action);
-                parser.list("]", item).map(ActionScope::InAny)
+                parser.list("]", item).map(ActionScope::in_any)
             });
         }
         if self.is_word("is") {
