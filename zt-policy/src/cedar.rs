@@ -5,6 +5,8 @@
 
 pub mod refusal;
 mod lexer;
+mod parser;
+mod expression;
 pub mod text;
 mod json;
 pub mod data;

@@ -343,7 +343,7 @@ mod tests {
 
     use super::*;
     use crate::cedar::text::expression;
-    use crate::evaluate::evaluate;
+    use crate::evaluate::expression::evaluate;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn caller(workload: Workload) -> Verified<Principal> {

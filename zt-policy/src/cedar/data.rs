@@ -18,7 +18,7 @@ use super::MAX_LEN;
 use super::json::{Json, Kind, Object, read};
 use super::refusal::{Found, NotCedar, Problem, not_cedar};
 use crate::entity::{Entities, Entity};
-use crate::evaluate::call;
+use crate::evaluate::operation::call;
 use crate::expr::Function;
 use crate::name::{EntityType, EntityUid};
 use crate::value::{MAX_VALUE_DEPTH, Record, Value};
@@ -141,7 +141,7 @@ fn object_value(mut object: Object, depth: usize) -> Result<Value, Found> {
         let arguments =
             arguments.into_iter().map(|json| value(json, depth)).collect::<Result<Vec<_>, _>>()?;
         let made = call(function, &arguments);
-        let not_a_value = |error: crate::evaluate::EvaluationError| {
+        let not_a_value = |error: crate::evaluate::error::EvaluationError| {
             Found::new(at, Problem::NotAValue { why: error.to_string() })
         };
         return made.map_err(not_a_value);
