@@ -50,7 +50,8 @@ fn answer_all(mut tally: Tally, cases: impl Read) {
     tally.finish();
 }
 
-/// The text of a case has the policies of its JSON, which are named by their place.
+/// The text of a case has the policies of its JSON, which are named by their place; printed, they
+/// are read back as they were.
 fn same_as_text(policies: &[Policy], case: &Json) -> Result<(), String> {
     let text = case["policies_cedar"].as_str().unwrap();
     let read = text::policies("case", text).map_err(|error| error.to_string())?;
@@ -60,7 +61,17 @@ fn same_as_text(policies: &[Policy], case: &Json) -> Result<(), String> {
         .map(|(n, policy)| Policy { id: format!("policy{n}").into(), ..policy })
         .collect();
     read.sort_by(|a, b| a.id.cmp(&b.id));
-    if read == policies { Ok(()) } else { Err(format!("text {read:?}, JSON {policies:?}")) }
+    if read != policies {
+        return Err(format!("text {read:?}, JSON {policies:?}"));
+    }
+    for policy in policies {
+        let printed = text::policies("printed", &policy.to_string()).map_err(|e| e.to_string())?;
+        let same = printed.into_iter().map(|read| Policy { id: policy.id.clone(), ..read });
+        if same.ne([policy.clone()]) {
+            return Err(format!("printed {policy}"));
+        }
+    }
+    Ok(())
 }
 
 fn request(asked: &Json) -> Request {

@@ -11,6 +11,7 @@ pub mod text;
 mod json;
 pub mod data;
 pub mod est;
+mod print;
 
 /// The longest text or JSON that is read, in bytes: room for more than 100,000 policies.
 pub const MAX_LEN: usize = 32 * 1024 * 1024;

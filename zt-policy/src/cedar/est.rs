@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use super::data::{document, entity_type, escaped_call, uid};
 use super::json::{Json, Kind, Object};
-use super::refusal::{Found, MAX_REFUSALS, NotCedar, Problem, not_cedar};
+use super::refusal::{Found, MAX_REFUSALS, NotCedar, Problem, not_cedar, quoted};
 use super::text::check_action;
-use crate::expr::{BinaryOp, Expr, Function, HasPath, Literal, MAX_DEPTH, Var};
-use crate::name::is_identifier;
+use crate::expr::{BinaryOp, CallStyle, Expr, Function, HasPath, Literal, MAX_DEPTH, Var};
+use crate::name::{EntityUid, is_identifier, is_word};
 use crate::pattern::{Element, Pattern};
 use crate::policy::{ActionScope, Condition, ConditionKind, Effect, Policy, Scope, Slot, Target};
 
@@ -115,7 +115,7 @@ fn word<T: ToString, const N: usize>(json: Json, words: [T; N]) -> Result<T, Fou
 
 fn annotations(json: Json) -> Result<BTreeMap<Arc<str>, Option<Arc<str>>>, Found> {
     let annotation = |(at, name, value): (usize, String, Json)| {
-        if !crate::name::is_word(&name) {
+        if !is_word(&name) {
             return Err(Found::new(at, Problem::expected("an identifier", &format!("{name:?}"))));
         }
         let value = if value.kind == Kind::Null {
@@ -186,7 +186,7 @@ fn action_scope(json: Json) -> Result<ActionScope, Found> {
     Ok(scope)
 }
 
-fn action(json: Json) -> Result<crate::name::EntityUid, Found> {
+fn action(json: Json) -> Result<EntityUid, Found> {
     let at = json.at;
     let entity = uid(json)?;
     check_action(&entity).map_err(|problem| Found::new(at, problem))?;
@@ -241,14 +241,22 @@ fn expr(json: Json, depth: usize) -> Result<Expr, Found> {
             }
             let function = Function::from_name(name).ok_or_else(|| unsupported(at, name))?;
             let arguments = body.list("a list of arguments")?;
+            if arguments.is_empty() && function.style() == CallStyle::Method {
+                return Err(Found::new(at, no_receiver(function)));
+            }
             let arguments = arguments.into_iter().map(|argument| expr(argument, depth));
             arguments.collect::<Result<_, _>>().map(|all| Expr::Call(function, all))
         }
     }
 }
 
+/// Text could not write it.
+fn no_receiver(method: Function) -> Problem {
+    Problem::Arity { name: method.name(), expected: method.arity(), found: 0 }
+}
+
 fn unsupported(at: usize, node: &str) -> Found {
-    let node = super::refusal::quoted(node);
+    let node = quoted(node);
     Found::new(at, Problem::Unsupported { node })
 }
 
@@ -321,7 +329,7 @@ fn has_path(attr: Json) -> Result<HasPath, Found> {
         if is_identifier(&name) {
             return Ok(Arc::from(name));
         }
-        Err(Found::new(at, Problem::expected("an identifier", &super::refusal::quoted(&name))))
+        Err(Found::new(at, Problem::expected("an identifier", &quoted(&name))))
     };
     let names = attr.list("an attribute, a string or a list of identifiers")?;
     let names = names.into_iter().map(identifier).collect::<Result<Vec<Arc<str>>, _>>()?;
@@ -382,11 +390,176 @@ fn value(json: Json, depth: usize) -> Result<Expr, Found> {
             if let Some(extension) = object.take("__extn") {
                 object.done()?;
                 let (function, arguments) = escaped_call(extension)?;
+                if arguments.is_empty() && function.style() == CallStyle::Method {
+                    return Err(Found::new(at, no_receiver(function)));
+                }
                 let arguments = arguments.into_iter().map(inner).collect::<Result<_, _>>()?;
                 return Ok(Expr::Call(function, arguments));
             }
             let field = |(_, key, json)| Ok((Arc::from(key), inner(json)?));
             object.rest().map(field).collect::<Result<_, _>>().map(Expr::Record)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text;
+    use super::*;
+
+    fn policy_json(changes: &[(&str, &str)]) -> String {
+        let mut fields = BTreeMap::from([
+            ("effect", r#""permit""#),
+            ("principal", r#"{"op": "All"}"#),
+            ("action", r#"{"op": "All"}"#),
+            ("resource", r#"{"op": "All"}"#),
+            ("conditions", "[]"),
+        ]);
+        fields.extend(changes.iter().copied());
+        let fields: Vec<String> =
+            fields.iter().filter(|f| !f.1.is_empty()).map(|(k, v)| format!("{k:?}: {v}")).collect();
+        format!("{{{}}}", fields.join(", "))
+    }
+
+    fn refused(text: &str) -> String {
+        expression(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn json_and_text_are_one_form() {
+        for (json, written) in [
+            (
+                r#"{"Value": [1, {"a": {"__extn": {"fn": "ip", "arg": "::1"}}}]}"#,
+                r#"[1, {a: ip("::1")}]"#,
+            ),
+            (r#"{"has": {"left": {"Var": "context"}, "attr": ["a"]}}"#, "context has a"),
+            (r#"{"has": {"left": {"Var": "context"}, "attr": ["a", "b"]}}"#, "context has a.b"),
+            (
+                r#"{"like": {"left": {"Value": ""}, "pattern": [{"Literal": "a*"}, "Wildcard"]}}"#,
+                r#""" like "a\**""#,
+            ),
+            (
+                r#"{"&&": {"left": {"&&": {"left": {"Value": 1}, "right": {"Value": 2}}}, "right": {"Value": 3}}}"#,
+                "1 && 2 && 3",
+            ),
+            (
+                r#"{"&&": {"left": {"Value": 1}, "right": {"&&": {"left": {"Value": 2}, "right": {"Value": 3}}}}}"#,
+                "1 && (2 && 3)",
+            ),
+            (r#"{"isInRange": [{"ip": []}, {"Value": 1}]}"#, "ip().isInRange(1)"),
+        ] {
+            assert_eq!(expression(json), text::expression(written), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused_with_its_place() {
+        for (json, expected) in [
+            ("{}", "1:1: expected an expression, an object with one key, found an object"),
+            (
+                r#"{"Var": "context", "Value": 1}"#,
+                "1:1: expected an expression, an object with one key",
+            ),
+            (r#"{"Var": "who"}"#, "1:9: there is no variable \"who\""),
+            (r#"{"Slot": "?principal"}"#, "1:1: \"Slot\" is not supported"),
+            (r#"{"Unknown": {"name": "x"}}"#, "1:1: \"Unknown\" is not supported"),
+            (r#"{"!": {"arg": {"Value": 1}, "x": 1}}"#, "1:29: \"x\" is not a field"),
+            (r#"{"==": {"left": {"Value": 1}}}"#, "1:8: the field \"right\" is missing"),
+            (r#"{"Value": null}"#, "1:11: expected a value, found null"),
+            (r#"{"Value": 1.0}"#, "1:11: expected a whole number"),
+            (
+                r#"{"has": {"left": {"Var": "context"}, "attr": []}}"#,
+                "1:46: expected an identifier",
+            ),
+            (
+                r#"{"has": {"left": {"Var": "context"}, "attr": ["a", "b c"]}}"#,
+                "1:52: expected an identifier",
+            ),
+            (
+                r#"{"like": {"left": {"Value": ""}, "pattern": ["Any"]}}"#,
+                "1:46: expected \"Wildcard\"",
+            ),
+            (r#"{"isIpv4": []}"#, "1:1: isIpv4 takes 1 arguments, found 0"),
+            (
+                r#"{"is": {"left": {"Var": "action"}, "entity_type": "a b"}}"#,
+                "1:51: \"a b\" is not the name",
+            ),
+        ] {
+            let refused = refused(json);
+            assert!(refused.starts_with(&format!("expression:{expected}")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_policy_is_there_and_known() {
+        let read = |changes: &[(&str, &str)]| policy("p", &policy_json(changes));
+        read(&[("annotations", r#"{"if": null, "id": "x"}"#)]).unwrap();
+        for field in ["effect", "principal", "action", "resource", "conditions"] {
+            let refused = read(&[(field, "")]).unwrap_err().to_string();
+            assert!(refused.contains(&format!("the field {field:?} is missing")), "{refused}");
+        }
+        for (field, json, expected) in [
+            ("effect", r#""allow""#, "expected \"permit\" or \"forbid\""),
+            ("extra", "1", "\"extra\" is not a field"),
+            ("principal", r#"{"op": "!="}"#, "\"!=\" is not supported"),
+            ("principal", r#"{"op": "=="}"#, "the field \"entity\" is missing"),
+            ("principal", r#"{"op": "All", "entity": 1}"#, "\"entity\" is not a field"),
+            ("principal", r#"{"op": "==", "slot": "?resource"}"#, "?resource cannot stand here"),
+            ("action", r#"{"op": "is", "entity_type": "Action"}"#, "\"is\" is not supported"),
+            ("action", r#"{"op": "==", "entity": {"type": "A", "id": ""}}"#, "is not an action"),
+            (
+                "conditions",
+                r#"[{"kind": "if", "body": {"Value": true}}]"#,
+                "expected \"when\" or \"unless\"",
+            ),
+            ("annotations", r#"{"a b": "x"}"#, "expected an identifier"),
+        ] {
+            let refused = read(&[(field, json)]).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn templates_become_policies_by_their_links() {
+        let template = policy_json(&[("principal", r#"{"op": "==", "slot": "?principal"}"#)]);
+        let set = |links: &str| {
+            let plain = policy_json(&[]);
+            policy_set(
+                "s",
+                &format!(
+                    r#"{{"staticPolicies": {{"a": {plain}}}, "templates": {{"t": {template}}}, "templateLinks": [{links}]}}"#
+                ),
+            )
+        };
+        let link = r#"{"templateId": "t", "newId": "l", "values": {"?principal": {"type": "U", "id": "x"}}}"#;
+        let policies = set(link).unwrap();
+        let names: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+        assert_eq!(names, ["a", "l"]);
+        assert!(!policies[1].is_template());
+        assert_eq!(set("").unwrap().len(), 1);
+        for (from, to, expected) in [
+            ("\"templateId\": \"t\"", "\"templateId\": \"u\"", "expected the name of a template"),
+            ("?principal", "?resource", "needs a value for ?principal"),
+            ("?principal", "?action", "\"?action\" is not a field"),
+        ] {
+            let refused = set(&link.replace(from, to)).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_refused_beyond_the_limit_and_not_below() {
+        let nots =
+            |n| format!("{}{{\"Value\": true}}{}", "{\"!\": {\"arg\": ".repeat(n), "}}".repeat(n));
+        expression(&nots(MAX_DEPTH - 1)).unwrap();
+        assert!(refused(&nots(MAX_DEPTH)).contains("nested more than 100 deep"));
+        let ands = |n| {
+            let open = "{\"&&\": {\"left\": ".repeat(n);
+            let close = ", \"right\": {\"Value\": true}}}".repeat(n);
+            format!("{open}{{\"Value\": true}}{close}")
+        };
+        let Expr::And(all) = expression(&ands(500)).unwrap() else { panic!() };
+        assert_eq!(all.len(), 501);
+        assert!(refused(&ands(600)).contains("nested more than 1024 deep"));
     }
 }
