@@ -5,7 +5,13 @@
 
 pub mod refusal;
 mod lexer;
+mod parser;
+mod expression;
 pub mod text;
+mod json;
+pub mod data;
+pub mod est;
+mod print;
 
 /// The longest text or JSON that is read, in bytes: room for more than 100,000 policies.
 pub const MAX_LEN: usize = 32 * 1024 * 1024;

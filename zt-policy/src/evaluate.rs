@@ -15,22 +15,18 @@
 //! and no tags, which `has` may ask and `.` may not; `is T in e` does not look at `e` where the
 //! type differs.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+pub mod error;
+pub(crate) mod operation;
+pub mod expression;
+
 use std::sync::Arc;
 
-use zt_core::fault::Fault;
-
-use crate::entity::{Entities, Entity, Request};
-use crate::expr::{BinaryOp, Expr, Function, Literal, Var};
-use crate::extension::Malformed;
-use crate::extension::datetime::DateTime;
-use crate::extension::decimal::Decimal;
-use crate::extension::duration::Duration;
-use crate::extension::ip::IpNet;
-use crate::name::{EntityType, EntityUid};
+use self::error::EvaluationError;
+use self::expression::evaluate;
+use self::operation::boolean;
+use crate::entity::{Entities, Request};
+use crate::name::EntityUid;
 use crate::policy::{ActionScope, ConditionKind, Effect, Policy, Scope, Slot, Target};
-use crate::value::{Record, Value};
 
 /// What a forbid does whose condition errs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -190,369 +186,95 @@ fn in_action_scope(scope: &ActionScope, action: &EntityUid, entities: &Entities)
     }
 }
 
-/// The value of an expression.
-///
-/// It recurses as deep as the expression is nested. Whatever a reader of this crate has read is
-/// nested [`MAX_DEPTH`](crate::expr::MAX_DEPTH) deep at most.
-///
-/// # Errors
-///
-/// [`EvaluationError`] names the first thing that has no value.
-pub fn evaluate(
-    expr: &Expr,
-    request: &Request,
-    entities: &Entities,
-) -> Result<Value, EvaluationError> {
-    Evaluation { request, entities }.value(expr)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cedar::text;
+    use crate::name::EntityType;
 
-#[derive(Clone, Copy)]
-struct Evaluation<'a> {
-    request: &'a Request,
-    entities: &'a Entities,
-}
-
-type Evaluated = Result<Value, EvaluationError>;
-
-impl Evaluation<'_> {
-    fn value(self, expr: &Expr) -> Evaluated {
-        match expr {
-            Expr::Literal(literal) => Ok(self.literal(literal)),
-            Expr::Var(var) => Ok(self.var(*var)),
-            Expr::Not(operand) => Ok(Value::Bool(!self.bool(operand)?)),
-            Expr::Neg(operand) => self.negate(operand),
-            Expr::And(operands) => self.until(operands, false),
-            Expr::Or(operands) => self.until(operands, true),
-            Expr::If { test, then, otherwise } => {
-                let chosen = if self.bool(test)? { then } else { otherwise };
-                self.value(chosen)
-            }
-            Expr::Binary(op, left, right) => {
-                self.binary(*op, &self.value(left)?, &self.value(right)?)
-            }
-            Expr::IsEmpty(members) => Ok(Value::Bool(set(&self.value(members)?)?.is_empty())),
-            Expr::Attribute { of, name } => self.attribute(&self.value(of)?, name),
-            Expr::Has { of, path } => self.has(self.value(of)?, path.names()),
-            Expr::Like { text, pattern } => {
-                Ok(Value::Bool(pattern.matches(string(&self.value(text)?)?)))
-            }
-            Expr::Is { entity, kind, within } => {
-                self.is(&self.value(entity)?, kind, within.as_deref())
-            }
-            Expr::Set(members) => members.iter().map(|member| self.value(member)).collect(),
-            Expr::Record(fields) => {
-                let field = |(name, value): (&Arc<str>, &Expr)| {
-                    self.value(value).map(|value| (name.clone(), value))
-                };
-                fields.iter().map(field).collect::<Result<Record, _>>().map(Value::from)
-            }
-            Expr::Call(function, arguments) => {
-                let values: Vec<Value> = arguments
-                    .iter()
-                    .map(|argument| self.value(argument))
-                    .collect::<Result<_, _>>()?;
-                call(*function, &values)
-            }
-        }
-    }
-
-    fn literal(self, literal: &Literal) -> Value {
-        match literal {
-            Literal::Bool(value) => Value::Bool(*value),
-            Literal::Long(value) => Value::Long(*value),
-            Literal::String(value) => Value::String(value.clone()),
-            Literal::Entity(value) => Value::Entity(value.clone()),
-        }
-    }
-
-    fn var(self, var: Var) -> Value {
-        match var {
-            Var::Principal => Value::Entity(self.request.principal.clone()),
-            Var::Action => Value::Entity(self.request.action.clone()),
-            Var::Resource => Value::Entity(self.request.resource.clone()),
-            Var::Context => Value::Record(self.request.context.clone()),
-        }
-    }
-
-    fn bool(self, expr: &Expr) -> Result<bool, EvaluationError> {
-        boolean(&self.value(expr)?)
-    }
-
-    fn negate(self, operand: &Expr) -> Evaluated {
-        let number = long(&self.value(operand)?)?;
-        number.checked_neg().map(Value::Long).ok_or(EvaluationError::Overflow { operation: "-" })
-    }
-
-    /// The operands of `&&` or `||`, no further than the first that decides.
-    fn until(self, operands: &[Expr], decides: bool) -> Evaluated {
-        for operand in operands {
-            if self.bool(operand)? == decides {
-                return Ok(Value::Bool(decides));
-            }
-        }
-        Ok(Value::Bool(!decides))
-    }
-
-    fn binary(self, op: BinaryOp, left: &Value, right: &Value) -> Evaluated {
-        let bool = |value: Result<bool, EvaluationError>| value.map(Value::Bool);
-        match op {
-            BinaryOp::Eq => Ok(Value::Bool(left == right)),
-            BinaryOp::NotEq => Ok(Value::Bool(left != right)),
-            BinaryOp::Less => bool(compare(left, right).map(|order| order.is_lt())),
-            BinaryOp::LessEq => bool(compare(left, right).map(|order| order.is_le())),
-            BinaryOp::Greater => bool(compare(left, right).map(|order| order.is_gt())),
-            BinaryOp::GreaterEq => bool(compare(left, right).map(|order| order.is_ge())),
-            BinaryOp::In => bool(self.is_in(left, right)),
-            BinaryOp::Add => arithmetic("+", i64::checked_add, left, right),
-            BinaryOp::Sub => arithmetic("-", i64::checked_sub, left, right),
-            BinaryOp::Mul => arithmetic("*", i64::checked_mul, left, right),
-            BinaryOp::Contains => Ok(Value::Bool(set(left)?.contains(right))),
-            BinaryOp::ContainsAll => {
-                let (left, right) = (set(left)?, set(right)?);
-                Ok(Value::Bool(right.is_subset(left)))
-            }
-            BinaryOp::ContainsAny => {
-                let (left, right) = (set(left)?, set(right)?);
-                Ok(Value::Bool(!right.is_disjoint(left)))
-            }
-            BinaryOp::GetTag => self.tag(entity(left)?, string(right)?),
-            BinaryOp::HasTag => {
-                let (entity, tag) = (entity(left)?, string(right)?);
-                let known = self.entities.get(entity);
-                Ok(Value::Bool(known.is_some_and(|known| known.tags.contains_key(tag))))
-            }
-        }
-    }
-
-    fn is_in(self, left: &Value, right: &Value) -> Result<bool, EvaluationError> {
-        let left = entity(left)?;
-        if let Value::Set(members) = right {
-            // All types come first: a match does not hide a member that is not an entity.
-            let ancestors = members.iter().map(entity).collect::<Result<Vec<_>, _>>()?;
-            return Ok(ancestors.into_iter().any(|ancestor| self.entities.is_in(left, ancestor)));
-        }
-        let Value::Entity(ancestor) = right else {
-            return Err(type_error("entity or set", right));
+    fn asked(policies: &str) -> Response {
+        let uid = |kind: &str| EntityUid::new(EntityType::parse(kind).unwrap(), "x");
+        let request = Request {
+            principal: uid("User"),
+            action: uid("Action"),
+            resource: uid("Doc"),
+            context: Arc::default(),
         };
-        Ok(self.entities.is_in(left, ancestor))
+        authorize(&text::policies("p", policies).unwrap(), &request, &Entities::new())
     }
 
-    fn is(self, value: &Value, kind: &EntityType, within: Option<&Expr>) -> Evaluated {
-        if entity(value)?.kind() != kind {
-            return Ok(Value::Bool(false));
-        }
-        match within {
-            Some(ancestor) => self.is_in(value, &self.value(ancestor)?).map(Value::Bool),
-            None => Ok(Value::Bool(true)),
-        }
-    }
-
-    fn attribute(self, of: &Value, name: &Arc<str>) -> Evaluated {
-        let found = if let Value::Record(fields) = of {
-            fields.get(name)
-        } else {
-            self.known(attributed(of)?)?.attributes.get(name)
+    fn policies(all: &[(&str, &str)]) -> String {
+        let policy = |(id, rest): &(&str, &str)| {
+            let (effect, condition) = rest.split_once(' ').unwrap_or((rest, ""));
+            format!("@id(\"{id}\") {effect} (principal, action, resource) {condition};")
         };
-        found.cloned().ok_or_else(|| EvaluationError::NoSuchAttribute {
-            of: entity(of).map_or_else(|_| String::from("the record"), EntityUid::to_string),
-            name: name.clone(),
-        })
+        all.iter().map(policy).collect()
     }
 
-    fn has(self, of: Value, path: &[Arc<str>]) -> Evaluated {
-        let mut at = of;
-        for name in path {
-            let found = if let Value::Record(fields) = &at {
-                fields.get(name)
-            } else {
-                let known = self.entities.get(attributed(&at)?);
-                known.and_then(|known| known.attributes.get(name))
-            };
-            match found.cloned() {
-                Some(value) => at = value,
-                None => return Ok(Value::Bool(false)),
-            }
+    const PERMIT: (&str, &str) = ("yes", "permit");
+    const FORBID: (&str, &str) = ("no", "forbid");
+    const TYPO: (&str, &str) = ("typo", "forbid when { resource.ownr == 1 }");
+    const BAD_PERMIT: (&str, &str) = ("bad", "permit when { resource.ownr == 1 }");
+
+    fn outcomes(all: &[(&str, &str)]) -> (Outcome, Outcome) {
+        let response = asked(&policies(all));
+        (response.outcome(OnForbidError::Deny), response.outcome(OnForbidError::Skip))
+    }
+
+    #[test]
+    fn a_forbid_that_applies_denies_whatever_else_applies_or_errs() {
+        let forbidden = Outcome::Forbidden { policy: "no".into() };
+        for all in [&[PERMIT, FORBID][..], &[TYPO, FORBID, PERMIT], &[FORBID]] {
+            assert_eq!(outcomes(all), (forbidden.clone(), forbidden.clone()));
         }
-        Ok(Value::Bool(true))
     }
 
-    fn tag(self, uid: &EntityUid, tag: &Arc<str>) -> Evaluated {
-        let found = self.known(uid)?.tags.get(tag).cloned();
-        found.ok_or_else(|| EvaluationError::NoSuchTag { entity: uid.clone(), tag: tag.clone() })
+    #[test]
+    fn a_forbid_that_errs_denies_unless_it_is_skipped() {
+        let error = Outcome::Error { policy: "typo".into() };
+        let allow = Outcome::Allow { policy: "yes".into() };
+        assert_eq!(outcomes(&[PERMIT, TYPO]), (error.clone(), allow));
+        assert_eq!(outcomes(&[TYPO]), (error, Outcome::NotPermitted));
     }
 
-    fn known(&self, uid: &EntityUid) -> Result<&Entity, EvaluationError> {
-        let unknown = || EvaluationError::NoSuchEntity { entity: uid.clone() };
-        self.entities.get(uid).ok_or_else(unknown)
+    #[test]
+    fn a_permit_that_errs_permits_nothing_and_hides_no_other() {
+        let allow = Outcome::Allow { policy: "yes".into() };
+        assert_eq!(outcomes(&[BAD_PERMIT]), (Outcome::NotPermitted, Outcome::NotPermitted));
+        assert_eq!(outcomes(&[BAD_PERMIT, PERMIT]), (allow.clone(), allow));
+        let response = asked(&policies(&[BAD_PERMIT, PERMIT]));
+        assert_eq!(&*response.errors[0].policy, "bad");
+        assert_eq!(response.reasons(), [Arc::from("yes")]);
     }
-}
 
-/// The functions and methods of the extensions.
-fn call(function: Function, arguments: &[Value]) -> Evaluated {
-    let overflow = EvaluationError::Overflow { operation: function.name() };
-    match (function, arguments) {
-        (Function::Decimal, [text]) => Ok(Decimal::parse(string(text)?)?.into()),
-        (Function::LessThan, [a, b]) => Ok((decimal(a)? < decimal(b)?).into()),
-        (Function::LessThanOrEqual, [a, b]) => Ok((decimal(a)? <= decimal(b)?).into()),
-        (Function::GreaterThan, [a, b]) => Ok((decimal(a)? > decimal(b)?).into()),
-        (Function::GreaterThanOrEqual, [a, b]) => Ok((decimal(a)? >= decimal(b)?).into()),
+    #[test]
+    fn conditions_are_asked_in_order_up_to_the_first_that_fails() {
+        let stops = ("stops", "permit when { false } when { resource.ownr }");
+        assert_eq!(asked(&policies(&[stops])), Response::default());
+        let unless = ("unless", "permit unless { false } when { true }");
+        assert_eq!(asked(&policies(&[unless])).permits.len(), 1);
+        let number = ("number", "permit when { 1 }");
+        assert_eq!(asked(&policies(&[number])).errors.len(), 1);
+    }
 
-        (Function::Ip, [text]) => Ok(IpNet::parse(string(text)?)?.into()),
-        (Function::IsIpv4, [net]) => Ok(ip(net)?.is_ipv4().into()),
-        (Function::IsIpv6, [net]) => Ok(ip(net)?.is_ipv6().into()),
-        (Function::IsLoopback, [net]) => Ok(ip(net)?.is_loopback().into()),
-        (Function::IsMulticast, [net]) => Ok(ip(net)?.is_multicast().into()),
-        (Function::IsInRange, [net, range]) => Ok(ip(net)?.is_in_range(ip(range)?).into()),
-
-        (Function::DateTime, [text]) => Ok(DateTime::parse(string(text)?)?.into()),
-        (Function::Offset, [time, by]) => {
-            datetime(time)?.offset(duration(by)?).map(Value::from).ok_or(overflow)
+    #[test]
+    fn what_is_out_of_scope_is_not_evaluated() {
+        for scope in [
+            "principal == User::\"y\", action, resource",
+            "principal is Group, action, resource",
+            "principal is User in Group::\"g\", action, resource",
+            "principal, action in [Action::\"y\", Action::\"z\"], resource",
+            "principal, action in [], resource",
+            "principal, action, resource in Doc::\"y\"",
+        ] {
+            let policy = format!("forbid ({scope}) when {{ resource.ownr == 1 }};");
+            assert_eq!(asked(&policy), Response::default(), "{scope}");
         }
-        (Function::DurationSince, [time, earlier]) => {
-            datetime(time)?.duration_since(datetime(earlier)?).map(Value::from).ok_or(overflow)
-        }
-        (Function::ToDate, [time]) => datetime(time)?.to_date().map(Value::from).ok_or(overflow),
-        (Function::ToTime, [time]) => Ok(datetime(time)?.to_time().into()),
-
-        (Function::Duration, [text]) => Ok(Duration::parse(string(text)?)?.into()),
-        (Function::ToMilliseconds, [span]) => Ok(duration(span)?.as_millis().into()),
-        (Function::ToSeconds, [span]) => Ok(duration(span)?.as_secs().into()),
-        (Function::ToMinutes, [span]) => Ok(duration(span)?.as_minutes().into()),
-        (Function::ToHours, [span]) => Ok(duration(span)?.as_hours().into()),
-        (Function::ToDays, [span]) => Ok(duration(span)?.as_days().into()),
-
-        _ => Err(EvaluationError::Arity {
-            function: function.name(),
-            expected: function.arity(),
-            found: arguments.len(),
-        }),
     }
-}
 
-/// Only numbers, datetimes and durations have an order, each among their own type.
-fn compare(left: &Value, right: &Value) -> Result<Ordering, EvaluationError> {
-    if let Value::Long(left) = left {
-        return Ok(left.cmp(&long(right)?));
-    }
-    if let Value::DateTime(left) = left {
-        return Ok(left.cmp(&datetime(right)?));
-    }
-    if let Value::Duration(left) = left {
-        return Ok(left.cmp(&duration(right)?));
-    }
-    Err(type_error("long, datetime or duration", left))
-}
-
-fn arithmetic(
-    operation: &'static str,
-    operate: fn(i64, i64) -> Option<i64>,
-    left: &Value,
-    right: &Value,
-) -> Evaluated {
-    operate(long(left)?, long(right)?)
-        .map(Value::Long)
-        .ok_or(EvaluationError::Overflow { operation })
-}
-
-macro_rules! expect_type {
-    ($($name:ident: $variant:ident $type:ty = $what:literal, $take:expr;)*) => {
-        $(fn $name(value: &Value) -> Result<$type, EvaluationError> {
-            let Value::$variant(inner) = value else {
-                return Err(type_error($what, value));
-            };
-            let take: fn(_) -> _ = $take;
-            Ok(take(inner))
-        })*
-    };
-}
-
-expect_type! {
-    boolean: Bool bool = "bool", |value: &bool| *value;
-    long: Long i64 = "long", |value: &i64| *value;
-    string: String &Arc<str> = "string", |value| value;
-    entity: Entity &EntityUid = "entity", |value| value;
-    set: Set &BTreeSet<Value> = "set", |value: &Arc<_>| value;
-    decimal: Decimal Decimal = "decimal", |value: &Decimal| *value;
-    ip: Ip IpNet = "ipaddr", |value: &IpNet| *value;
-    datetime: DateTime DateTime = "datetime", |value: &DateTime| *value;
-    duration: Duration Duration = "duration", |value: &Duration| *value;
-}
-
-/// The entity that an attribute is asked of, where it is not a record.
-fn attributed(value: &Value) -> Result<&EntityUid, EvaluationError> {
-    entity(value).map_err(|_| type_error("entity or record", value))
-}
-
-fn type_error(expected: &'static str, found: &Value) -> EvaluationError {
-    EvaluationError::Type { expected, found: found.type_name() }
-}
-
-/// Why an expression has no value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvaluationError {
-    /// An operand has the wrong type.
-    #[error("expected {expected}, found {found}")]
-    Type {
-        /// What the operator takes.
-        expected: &'static str,
-        /// What it was given.
-        found: &'static str,
-    },
-    /// An attribute or tag was read of an entity that is not known.
-    #[error("entity {entity} is not known")]
-    NoSuchEntity {
-        /// The entity.
-        entity: EntityUid,
-    },
-    /// An attribute was read that is not there.
-    #[error("{of} has no attribute {name:?}")]
-    NoSuchAttribute {
-        /// The entity, or `record`.
-        of: String,
-        /// The attribute.
-        name: Arc<str>,
-    },
-    /// A tag was read that is not there.
-    #[error("{entity} has no tag {tag:?}")]
-    NoSuchTag {
-        /// The entity.
-        entity: EntityUid,
-        /// The tag.
-        tag: Arc<str>,
-    },
-    /// The result does not fit into 64 bits.
-    #[error("{operation:?} is out of range")]
-    Overflow {
-        /// The operator or function.
-        operation: &'static str,
-    },
-    /// The constructor of an extension type was given something else.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    /// A function of an extension has the wrong number of arguments.
-    #[error("{function} takes {expected} arguments, found {found}")]
-    Arity {
-        /// The function.
-        function: &'static str,
-        /// How many it takes, the receiver of a method counted.
-        expected: usize,
-        /// How many it was given.
-        found: usize,
-    },
-    /// A template was asked as if it were a policy.
-    #[error("the slot {slot} is not linked")]
-    Unlinked {
-        /// The slot.
-        slot: Slot,
-    },
-}
-
-impl EvaluationError {
-    /// Whose fault it is: that of whoever wrote the policy or left out the fact that it reads. The
-    /// peer learns of a denial and of nothing else.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        Fault::Caller
+    #[test]
+    fn a_template_that_is_asked_errs() {
+        let response = asked("permit (principal == ?principal, action, resource);");
+        assert_eq!(response.errors[0].error, EvaluationError::Unlinked { slot: Slot::Principal });
     }
 }

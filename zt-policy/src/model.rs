@@ -57,10 +57,7 @@ use crate::entity::{Entities, Entity, Request};
 use crate::extension::datetime::DateTime;
 use crate::extension::ip::IpNet;
 use crate::name::{EntityType, EntityUid, NotAnEntityType};
-use crate::value::{Record, Value};
-
-/// How deep a value of an attribute may be nested; a deeper one is refused.
-pub const MAX_VALUE_DEPTH: usize = 32;
+use crate::value::{MAX_VALUE_DEPTH, Record, Value};
 
 /// The entity types of the model, which no resource may have.
 pub const OWN_TYPES: [&str; 9] = [
@@ -346,7 +343,7 @@ mod tests {
 
     use super::*;
     use crate::cedar::text::expression;
-    use crate::evaluate::evaluate;
+    use crate::evaluate::expression::evaluate;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn caller(workload: Workload) -> Verified<Principal> {

@@ -142,8 +142,19 @@ pub enum ActionScope {
     Eq(EntityUid),
     /// `in`
     In(EntityUid),
-    /// `in [ … ]`
+    /// `in [ … ]` of none or several; made by [`ActionScope::in_any`].
     InAny(Vec<EntityUid>),
+}
+
+impl ActionScope {
+    /// The scope of actions that are in any of these groups. A list of one is that one.
+    #[must_use]
+    pub fn in_any(groups: Vec<EntityUid>) -> Self {
+        match <[EntityUid; 1]>::try_from(groups) {
+            Ok([only]) => Self::In(only),
+            Err(groups) => Self::InAny(groups),
+        }
+    }
 }
 
 /// What has to hold besides the scope.

@@ -21,7 +21,7 @@ use zt_core::fault::Fault;
 use zt_core::request::{Question, Request};
 
 use crate::cedar::refusal::NotCedar;
-use crate::cedar::text;
+use crate::cedar::{est, text};
 use crate::entity::Entities;
 use crate::evaluate::{OnForbidError, Outcome, authorize};
 use crate::expr::MAX_DEPTH;
@@ -94,6 +94,17 @@ impl PolicySet {
             return Err(LoadError::NotCedar(refused));
         }
         Self::new(policies, digest(sources))
+    }
+
+    /// The policies of a policy set in JSON, as [`est::policy_set`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the first rule of the [module](self) that is broken.
+    pub fn from_json(name: &str, json: &str) -> Result<Self, LoadError> {
+        let policies =
+            est::policy_set(name, json).map_err(|refused| LoadError::NotCedar(vec![refused]))?;
+        Self::new(policies, digest(&[Source { name, text: json }]))
     }
 
     /// A set of policies that were made elsewhere, with the SHA-256 of what they were made from.
@@ -362,6 +373,31 @@ mod tests {
         let set = PolicySet::parse("p", "permit (principal, action, resource);").unwrap();
         let decision = decide(&set, &cart(), &Resource::new("User", "root"));
         assert_eq!(denied(&decision), Some((SubjectKind::Workload, DenyReason::Error)));
+    }
+
+    #[test]
+    fn a_hierarchy_of_roles_and_actions_comes_with_the_set() {
+        let entities = r#"[
+            {"uid": {"type": "Role", "id": "clerk"}, "attrs": {}, "parents": [{"type": "Role", "id": "staff"}]},
+            {"uid": {"type": "Action", "id": "read"}, "attrs": {}, "parents": [{"type": "Action", "id": "any"}]}
+        ]"#;
+        let staff = r#"permit (principal in Role::"staff", action in Action::"any", resource);"#;
+        let set = PolicySet::parse("p", &[SHOP, staff].concat()).unwrap();
+        assert!(denied(&decide(&set, &alice(), &order())).is_some());
+        let set = set.with_entities(crate::cedar::data::entities("e", entities).unwrap());
+        assert_eq!(denied(&decide(&set, &alice(), &order())), None);
+    }
+
+    #[test]
+    fn a_set_is_read_from_json_too() {
+        let json = r#"{"staticPolicies": {"all": {
+            "effect": "permit", "principal": {"op": "All"}, "action": {"op": "All"},
+            "resource": {"op": "All"}, "conditions": []
+        }}, "templates": {}, "templateLinks": []}"#;
+        let set = PolicySet::from_json("p", json).unwrap();
+        assert_eq!(denied(&decide(&set, &cart(), &order())), None);
+        let none = r#"{"staticPolicies": {}, "templates": {}, "templateLinks": []}"#;
+        assert!(matches!(PolicySet::from_json("p", none), Err(LoadError::Empty)));
     }
 
     #[test]

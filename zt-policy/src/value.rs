@@ -10,6 +10,12 @@ use crate::extension::duration::Duration;
 use crate::extension::ip::IpNet;
 use crate::name::EntityUid;
 
+/// How deep the value of an attribute may be nested; a deeper one is refused where it comes in.
+///
+/// Comparing and dropping values recurse as deep as they are nested. The corpus of Cedar nests 5
+/// deep at most.
+pub const MAX_VALUE_DEPTH: usize = 32;
+
 /// Named values, each name once.
 pub type Record = BTreeMap<Arc<str>, Value>;
 

@@ -138,6 +138,24 @@ pub enum Problem {
         /// The name.
         name: String,
     },
+    /// A field has to be there.
+    #[error("the field {field:?} is missing")]
+    MissingField {
+        /// The field.
+        field: &'static str,
+    },
+    /// A field cannot be there.
+    #[error("{field:?} is not a field that is known here")]
+    UnknownField {
+        /// The field.
+        field: String,
+    },
+    /// An extension makes no value of its argument.
+    #[error("not a value: {why}")]
+    NotAValue {
+        /// Why.
+        why: String,
+    },
     /// A slot stands where it has no meaning.
     #[error("{slot} cannot stand here")]
     MisplacedSlot {
