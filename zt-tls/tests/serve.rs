@@ -2,7 +2,7 @@
 #![cfg(feature = "serve")]
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::expect_used,
     reason = "what a test needs and does not get is its failure"
 )]
 
