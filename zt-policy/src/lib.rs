@@ -81,3 +81,5 @@ pub mod folder;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+pub use set::PolicySet;
