@@ -1,6 +1,6 @@
 //! Cedar policies, evaluated in process: deny by default, errors fail closed.
 //!
-//! A [`PolicySet`](set::PolicySet) is read from text, from JSON or from a folder, and answers
+//! A [`PolicySet`] is read from text, from JSON or from a folder, and answers
 //! requests through [`Decide`](zt_core::decision::Decide). The language is Cedar as
 //! `cedar-policy` 4.14 accepts it, without a schema, and so is its meaning, but for one thing: a
 //! `forbid` that cannot be evaluated denies, where upstream skips it and so lets a typo open a
