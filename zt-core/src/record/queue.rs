@@ -798,7 +798,7 @@ mod tests {
         impl RecordSink for Flaky {
             fn append(&mut self, records: &[Record]) -> io::Result<()> {
                 self.1 += 1;
-                self.0.fails.store(self.1 % 50 == 0, Ordering::SeqCst);
+                self.0.fails.store(self.1.is_multiple_of(50), Ordering::SeqCst);
                 self.0.append(records)
             }
         }
