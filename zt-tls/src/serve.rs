@@ -26,7 +26,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tower_service::Service;
 use zt_core::peer::Peer;
 use zt_core::verified::Verified;
@@ -109,8 +109,8 @@ impl Server {
         self
     }
 
-    /// Ends an HTTP/1.1 connection on which the headers of the next request take longer than this,
-    /// the first one included; 30 seconds by default.
+    /// Ends a connection whose peer says nothing for this long after the handshake, or, in HTTP/1.1,
+    /// takes longer than this for the headers of a request that it began; 30 seconds by default.
     #[must_use]
     pub const fn header_timeout(mut self, limit: Duration) -> Self {
         self.header_timeout = limit;
@@ -223,8 +223,8 @@ impl Server {
         let peer = stream.peer().clone();
         let lifetime = peer.validity().remaining(self.acceptor.clock().now());
         let service = TowerToHyperService::new(WithPeer { inner: service, peer, from });
-        // HTTP/2 is spoken where both ends agreed on it (RFC 9113 §3.2): a server that waited to see
-        // what a silent peer speaks would wait without a limit.
+        // HTTP/2 is spoken where both ends agreed on it (RFC 9113 §3.2), and not guessed from what a
+        // peer says first.
         let mut builder = match stream.alpn() {
             Some(b"h2") => auto::Builder::new(TokioExecutor::new()).http2_only(),
             _ => auto::Builder::new(TokioExecutor::new()).http1_only(),
@@ -237,7 +237,7 @@ impl Server {
             .keep_alive_interval(interval)
             .keep_alive_timeout(limit);
         let (lease, leased) = watch::channel(());
-        let stream = TokioIo::new(Leased::new(stream, &leased));
+        let stream = TokioIo::new(Leased::new(stream, &leased, self.header_timeout));
         drop(leased);
         let mut over = pin!(async {
             tokio::select! {
@@ -268,6 +268,8 @@ impl Server {
 /// A stream that breaks, for whoever holds it by then, when the sender of its lease is dropped.
 struct Leased<IO> {
     io: IO,
+    // How long the peer may take to say anything; nothing once it did.
+    silence: Option<Pin<Box<Sleep>>>,
     // One for each direction, as two tasks may wait for them.
     read_ends: End,
     write_ends: End,
@@ -291,8 +293,13 @@ impl End {
 }
 
 impl<IO> Leased<IO> {
-    fn new(io: IO, lease: &watch::Receiver<()>) -> Self {
-        Self { io, read_ends: End::of(lease.clone()), write_ends: End::of(lease.clone()) }
+    fn new(io: IO, lease: &watch::Receiver<()>, silence: Duration) -> Self {
+        Self {
+            io,
+            silence: Some(Box::pin(sleep(silence))),
+            read_ends: End::of(lease.clone()),
+            write_ends: End::of(lease.clone()),
+        }
     }
 }
 
@@ -303,7 +310,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Leased<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.read_ends.check(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        if Pin::new(&mut self.io).poll_read(cx, buf)?.is_ready() {
+            self.silence = None;
+            return Poll::Ready(Ok(()));
+        }
+        match self.silence.as_mut().map(|silence| silence.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
     }
 }
 
