@@ -13,3 +13,4 @@ pub mod cedar;
 pub mod model;
 pub mod set;
 pub mod folder;
+pub mod live;
