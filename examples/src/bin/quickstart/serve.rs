@@ -83,7 +83,9 @@ pub async fn run(options: Options) -> Outcome<()> {
     loop {
         tokio::select! {
             ended = tokio::signal::ctrl_c() => return Ok(ended?),
-            _ = renewal.tick() => authorities.renew(&source)?,
+            _ = renewal.tick() => if let Err(error) = authorities.renew(&source) {
+                eprintln!("quickstart: not renewed: {}", chain(&*error));
+            },
             Some(seen) = seen.recv() => show(screen, &seen, &deciding),
         }
     }
@@ -286,7 +288,7 @@ impl Commands<'_> {
         let bearer =
             token.map_or_else(String::new, |token| format!("  --oauth2-bearer {token} \\\n"));
         let header = if token.is_some() { "Authorization: Bearer %s\\r\\n" } else { "" };
-        let token = token.map_or_else(String::new, |token| format!(" {token}"));
+        let token = token.map_or_else(String::new, |token| format!(" \\\n  {token}"));
         write!(
             f,
             "curl -i --cacert {bundle} --cert {svid} --key {key} \\\n\
@@ -303,4 +305,33 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Run, parse};
+
+    #[tokio::test]
+    async fn certificates_and_tokens_are_renewed_before_they_expire() {
+        assert!(RENEWAL < Duration::from_secs(3600) / 2);
+        let Run::Serve(options) = parse(["serve".into()]).unwrap() else { panic!("not serve") };
+        let folder = tempfile::tempdir().unwrap();
+        let authorities = Authorities::start(&options, folder.path()).await.unwrap();
+        let source = authorities.source().unwrap();
+        authorities.write().unwrap();
+        let read = |name| fs::read(folder.path().join(name)).unwrap();
+        let (svid, token) = (read("cart/svid.pem"), read("bob.token"));
+
+        authorities.renew(&source).unwrap();
+        assert_eq!(source.generation(), 2);
+        assert_ne!(read("cart/svid.pem"), svid);
+        assert_ne!(read("bob.token"), token);
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(quoted(Path::new("/tmp/a-b_c.d")), "/tmp/a-b_c.d");
+        assert_eq!(quoted(Path::new("/tmp/it's $HOME")), r"'/tmp/it'\''s $HOME'");
+    }
 }

@@ -1,7 +1,7 @@
 //! Lines that a person likes to look at: coloured on a terminal, plain elsewhere, 120 columns.
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use crate::client::Answer;
@@ -40,15 +40,15 @@ impl Screen {
     }
 
     pub fn text(self, text: &str) {
-        println!("{text}");
+        put(text);
     }
 
     pub fn dim(self, text: &str) {
-        println!("{}", self.paint(DIM, text));
+        put(&self.paint(DIM, text));
     }
 
     pub fn heading(self, text: &str) {
-        println!("\n{}", self.paint(BOLD, text));
+        put(&format!("\n{}", self.paint(BOLD, text)));
     }
 
     /// The names of the columns.
@@ -57,7 +57,7 @@ impl Screen {
             "  {first:TITLE$}{:CALLER$}{:REQUEST$}{:ANSWER$}{:WHY$}deciding",
             "caller", "request", "answer", "decided by, or why not"
         );
-        println!("\n{}", self.paint(DIM, row.trim_end()));
+        put(&format!("\n{}", self.paint(DIM, row.trim_end())));
     }
 
     pub fn line(self, line: &Line<'_>) {
@@ -68,7 +68,7 @@ impl Screen {
         };
         let answer = fit(line.answer, ANSWER);
         let deciding = line.deciding.map_or_else(|| format!("{:>8}", "-"), micros);
-        println!(
+        put(&format!(
             "{mark} {}{}{}{}{}{}",
             self.paint(BOLD, &fit(line.title, TITLE)),
             fit(line.caller, CALLER),
@@ -76,17 +76,22 @@ impl Screen {
             self.paint(if line.allowed { GREEN } else { YELLOW }, &answer),
             fit(line.why, WHY),
             self.paint(DIM, &deciding),
-        );
+        ));
     }
 
     /// The last line: whether all is well.
     pub fn verdict(self, well: bool, text: &str) {
-        println!("\n{}", self.paint(if well { GREEN } else { RED }, text));
+        put(&format!("\n{}", self.paint(if well { GREEN } else { RED }, text)));
     }
 
     fn paint(self, style: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{style}m{text}\u{1b}[0m") } else { text.into() }
     }
+}
+
+/// Whoever reads may have left, as `head` does: the outcome counts all the same.
+fn put(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 const BOLD: &str = "1";

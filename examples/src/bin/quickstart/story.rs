@@ -80,7 +80,8 @@ struct Ask<'a> {
 
 /// What a scene is to end with.
 struct Expected {
-    answer: Answer,
+    /// As it is shown.
+    answer: String,
     why: String,
 }
 
@@ -176,8 +177,8 @@ impl Stage {
         self.scene("alg: none", &cart, read, refused("token algorithm")).await?;
 
         let password = self.token(json!({ "sub": "carol", "roles": ["manager"], "acr": "pwd" }))?;
-        let expected = refused("step up needed");
-        self.scene("refund without MFA", &cart, refunding(("carol", &password)), expected).await?;
+        let challenge = expected("401 step up", "step up needed");
+        self.scene("refund without MFA", &cart, refunding(("carol", &password)), challenge).await?;
 
         let mfa = self.token(json!({ "sub": "carol", "roles": ["manager"], "acr": MFA }))?;
         let expected = allowed("managers-refund");
@@ -237,7 +238,8 @@ impl Stage {
         // The service fetches in the background; whoever calls tries again.
         let fetched = loop {
             let (answer, _) = self.call(&cart, read).await?;
-            if matches!(answer, Answer::Http(StatusCode::OK, _)) || begun.elapsed() > PATIENCE {
+            let refused = matches!(answer, Answer::Http(StatusCode::UNAUTHORIZED, _));
+            if !refused || begun.elapsed() > PATIENCE {
                 break begun.elapsed();
             }
             sleep(LOOK).await;
@@ -263,17 +265,19 @@ impl Stage {
             ),
         );
         self.screen.dim(&format!(
-            "The edit was in force after {} ms, the new key after {} ms. A caller saw the answers alone; the\n\
-             policies and reasons are from the service's records.{}",
+            "The added forbid was in force after {} ms, the new key after {} ms. TLS alert 46 is \
+             certificate_unknown, and 116\ncertificate_required: a caller learns its answer and \
+             nothing else, the rest is from the service's own records.",
             edited.as_millis(),
-            rotated.as_millis(),
-            if cfg!(debug_assertions) {
-                " This is an unoptimised build: --release decides faster."
-            } else {
-                ""
-            }
+            rotated.as_millis()
         ));
-        self.screen.dim("Next: quickstart serve, and call it with curl.");
+        if cfg!(debug_assertions) {
+            self.screen
+                .dim("This build is not optimised: with --release a decision is far quicker.");
+        }
+        self.screen.dim(
+            "\nNext: cargo run -p zt-examples --bin quickstart -- serve, and call it with curl.",
+        );
         well
     }
 
@@ -287,7 +291,8 @@ impl Stage {
         let (answer, seen) = self.call(client, ask).await?;
         let deciding = self.deciding.take();
         let why = seen.why();
-        let as_expected = answer_is(&answer, &expected.answer) && why == expected.why;
+        let shown = show::answer(&answer);
+        let as_expected = shown == expected.answer && why == expected.why;
         let refused_connection = matches!(answer, Answer::Alert(_));
         let caller = match ask.user {
             Some((user, _)) if !refused_connection => format!("{} for {user}", client.name),
@@ -298,7 +303,7 @@ impl Stage {
             title,
             caller: &caller,
             request: &format!("{} {}", ask.method, ask.path),
-            answer: &show::answer(&answer),
+            answer: &shown,
             allowed: matches!(answer, Answer::Http(StatusCode::OK, _)),
             why: &why,
             deciding: (!deciding.is_zero()).then_some(deciding),
@@ -306,8 +311,9 @@ impl Stage {
         self.scenes += 1;
         if !as_expected {
             self.surprises += 1;
-            let wanted = show::answer(&expected.answer);
-            self.screen.text(&format!("    expected {wanted}: {}; it was: {why}", expected.why));
+            let Expected { answer, why: wanted } = expected;
+            self.screen.text(&format!("  expected {answer}: {wanted}"));
+            self.screen.text(&format!("  found    {shown}: {why}"));
         }
         Ok(())
     }
@@ -360,9 +366,9 @@ pub fn write_policies(folder: &Path) -> Outcome<()> {
 
 /// The claims of a token that lives for an hour.
 pub fn claims_of(subject: &str, role: &str) -> Value {
-    let now = SystemClock.now().as_secs();
+    let (id, now) = (SystemClock.now().as_micros(), SystemClock.now().as_secs());
     json!({
-        "sub": subject, "aud": AUDIENCE, "jti": format!("{subject}-{now}"),
+        "sub": subject, "aud": AUDIENCE, "jti": format!("{subject}-{id}"),
         "iat": now, "exp": now + 3600, "roles": [role], "acr": "pwd",
     })
 }
@@ -400,33 +406,24 @@ fn refunding<'a>(user: (&'a str, &'a str)) -> Ask<'a> {
     Ask { method: &Method::POST, path: "/orders/42/refund", user: Some(user) }
 }
 
-fn http(status: StatusCode, why: &str) -> Expected {
-    Expected { answer: Answer::Http(status, None), why: why.into() }
+fn expected(answer: impl Into<String>, why: &str) -> Expected {
+    Expected { answer: answer.into(), why: why.into() }
 }
 
 fn allowed(policy: &str) -> Expected {
-    http(StatusCode::OK, &format!("shop-may-call, {policy}"))
+    expected("200", &format!("shop-may-call, {policy}"))
 }
 
 fn refused(why: &str) -> Expected {
-    http(StatusCode::UNAUTHORIZED, why)
+    expected("401", why)
 }
 
 fn forbidden(why: &str) -> Expected {
-    http(StatusCode::FORBIDDEN, why)
+    expected("403", why)
 }
 
 fn alert(alert: AlertDescription, why: &str) -> Expected {
-    Expected { answer: Answer::Alert(alert), why: why.into() }
-}
-
-/// Whatever a challenge says: which of them is part of the reason.
-fn answer_is(answer: &Answer, expected: &Answer) -> bool {
-    match (answer, expected) {
-        (Answer::Http(status, _), Answer::Http(expected, _)) => status == expected,
-        (Answer::Alert(alert), Answer::Alert(expected)) => alert == expected,
-        (Answer::Http(..), Answer::Alert(_)) | (Answer::Alert(_), Answer::Http(..)) => false,
-    }
+    expected(show::answer(&Answer::Alert(alert)), why)
 }
 
 /// Waits until this holds, and says for how long.
