@@ -187,9 +187,9 @@ impl Shared {
         let mut attempt = self.attempt();
         // As of before the reading: what is changed meanwhile is not covered by it.
         let begun = self.settings.clock.now();
-        let before = Fingerprint::of([&self.folder]);
+        let before = Fingerprint::of(watched(&self.folder));
         let loaded = self.settings.load(&self.folder).map_err(Arc::new);
-        attempt.read = (Fingerprint::of([&self.folder]) == before).then_some(before);
+        attempt.read = (Fingerprint::of(watched(&self.folder)) == before).then_some(before);
         attempt.error = loaded.as_ref().err().map(Arc::clone);
         let outcome = loaded.map(|policies| self.replace(policies));
         match &outcome {
@@ -230,6 +230,11 @@ impl Shared {
             self.checked.store(self.settings.clock.now().as_micros(), Ordering::Relaxed);
         }
     }
+}
+
+/// What policies are read from: the folder, and what it is the mount of where it is a ConfigMap.
+fn watched(folder: &Path) -> [PathBuf; 2] {
+    [folder.to_owned(), folder.join("..data")]
 }
 
 impl Settings {
@@ -315,10 +320,10 @@ impl Builder {
         {
             return Err(LiveError::StaleBetweenLooks { max_staleness, every });
         }
-        let seen = Fingerprint::of([&folder]);
+        let seen = Fingerprint::of(watched(&folder));
         let checked = settings.clock.now();
         let policies = settings.load(&folder)?;
-        let read = (Fingerprint::of([&folder]) == seen).then_some(seen);
+        let read = (Fingerprint::of(watched(&folder)) == seen).then_some(seen);
         let shared = Arc::new(Shared {
             folder: folder.clone(),
             settings,
@@ -328,7 +333,8 @@ impl Builder {
             attempt: Mutex::new(Attempt { read, error: None }),
         });
         let looking = Arc::clone(&shared);
-        let watch = Watch::start_looking([folder], seen, every, move |look| looking.looked(look))?;
+        let paths = watched(&folder);
+        let watch = Watch::start_looking(paths, seen, every, move |look| looking.looked(look))?;
         Ok(LivePolicies { shared, _watch: Arc::new(watch) })
     }
 }

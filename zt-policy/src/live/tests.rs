@@ -236,6 +236,27 @@ fn who_decides_does_not_wait_for_who_loads() {
     assert_eq!(policies.version().generation, 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_swap_of_a_mounted_config_map_is_picked_up() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    for version in ["first", "second"] {
+        fs::create_dir(folder.path().join(format!("..{version}"))).unwrap();
+        fs::write(folder.path().join(format!("..{version}/a.cedar")), allow(version)).unwrap();
+    }
+    symlink("..first", folder.path().join("..data")).unwrap();
+    let policies = LivePolicies::builder(folder.path()).every(EVERY).open().unwrap();
+    assert_eq!(deciders(&decide(&policies)), ["first"]);
+
+    symlink("..second", folder.path().join("..next")).unwrap();
+    fs::rename(folder.path().join("..next"), folder.path().join("..data")).unwrap();
+    until(|| policies.version().generation == 2);
+    assert_eq!(deciders(&decide(&policies)), ["second"]);
+    assert_eq!(policies.failures(), 0);
+}
+
 /// Each version has two files, and one answers the workload's question, the other the user's.
 #[cfg(unix)]
 #[test]
