@@ -151,6 +151,22 @@ fn the_story_goes_as_expected_with_one_line_for_each_scene() {
     }
 }
 
+/// Without what differs between two runs: numbers, and the spaces that make room for them.
+fn without_numbers(line: &str) -> String {
+    line.split(|c: char| c.is_ascii_digit() || c == ' ').filter(|s| !s.is_empty()).collect()
+}
+
+#[test]
+fn the_examples_readme_shows_what_the_story_prints() {
+    let output = Command::new(QUICKSTART).output().unwrap();
+    let readme = include_str!("../README.md");
+    let shown = |begins: char, text: &str| -> Vec<String> {
+        text.lines().filter(|line| line.starts_with(begins)).map(without_numbers).collect()
+    };
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown('✓', readme), shown('✓', &printed));
+}
+
 #[test]
 fn what_is_asked_wrongly_is_refused_with_the_usage() {
     let output = Command::new(QUICKSTART).args(["serve", "--port", "1"]).output().unwrap();

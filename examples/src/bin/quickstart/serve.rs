@@ -15,6 +15,7 @@ use zt_core::time::{Clock, SystemClock};
 use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
+use zt_identity::oidc::refresh::RefreshOptions;
 use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 
@@ -56,7 +57,7 @@ pub async fn run(options: Options) -> Outcome<()> {
     let address = listener.local_addr()?;
     let id = source.current().identity().id().clone();
     let issuer = authorities.issuer_url(&options);
-    let tokens = service::tokens(&issuer, &options.audience).await?;
+    let tokens = service::tokens(&issuer, &options.audience, RefreshOptions::default()).await?;
     let (send, mut seen) = unbounded_channel();
     let records = folder.join("records.jsonl");
     let sink = Both { file: JsonLines::append_to(&records)?, watcher: Watcher(send.clone()) };
@@ -294,7 +295,8 @@ impl Commands<'_> {
             "curl -i --cacert {bundle} --cert {svid} --key {key} \\\n\
              {bearer}  https://{HOST}:{port}/orders/42\n\
              printf 'GET /orders/42 HTTP/1.1\\r\\nHost: {HOST}\\r\\n{header}Connection: close\\r\\n\\r\\n'{token} |\n  \
-             openssl s_client -quiet -verify_quiet -verify_return_error -connect {HOST}:{port} \\\n  \
+             openssl s_client -quiet -verify_quiet -verify_return_error \\\n  \
+             -servername {HOST} -connect {HOST}:{port} \\\n  \
              -CAfile {bundle} -cert {svid} -key {key}\n"
         )
     }

@@ -44,10 +44,12 @@ pub struct Parts {
 }
 
 /// The access tokens of an issuer, on this machine or over https.
-pub async fn tokens(url: &str, audience: &str) -> Outcome<AccessTokenVerifier> {
+pub async fn tokens(
+    url: &str,
+    audience: &str,
+    options: RefreshOptions,
+) -> Outcome<AccessTokenVerifier> {
     let issuer = Issuer::loopback(url).or_else(|_| Issuer::parse(url))?;
-    // Seconds would do for a service; whoever watches a rotation does not want to wait.
-    let options = RefreshOptions::default().unknown_key_interval(Duration::from_millis(200));
     let keys = IssuerKeys::discover(issuer.clone(), options)?;
     if let Err(unavailable) = keys.ready(Duration::from_secs(10)).await {
         let why = keys.last_failure().map_or_else(String::new, |why| format!(" ({why})"));

@@ -16,6 +16,7 @@ use zt_core::time::{Clock, ManualClock, SystemClock};
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
+use zt_identity::oidc::refresh::RefreshOptions;
 use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 use zt_policy::live::LivePolicies;
@@ -97,11 +98,13 @@ impl Stage {
         let policies = service::policies(&policies_folder, LOOK)?;
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let service = listener.local_addr()?;
+        // The default is 30 s, to spare the issuer; nobody wants to watch that.
+        let refresh = RefreshOptions::default().unknown_key_interval(Duration::from_millis(200));
         let (send, seen) = unbounded_channel();
         let parts = Parts {
             source: authority.source(SERVICE)?,
             domain,
-            tokens: service::tokens(issuer.url(), AUDIENCE).await?,
+            tokens: service::tokens(issuer.url(), AUDIENCE, refresh).await?,
             policies: policies.clone(),
             listener,
         };
