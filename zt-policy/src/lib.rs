@@ -1,4 +1,4 @@
-//! Cedar policies, evaluated in process: deny by default, errors fail closed.
+#![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
 pub mod name;
