@@ -23,7 +23,9 @@ pub fn scenarios() -> Vec<Scenario> {
         san_walk(),
         path("identity/x509-depth1", Chain::new(1)),
         path("identity/x509-depth2", Chain::new(2)),
-        path("identity/junk-chain-64k", Chain::junk(64 * 1024)),
+        path("identity/junk-chain-64k", sixty_four_k()),
+        // The worst that is looked at.
+        path("identity/junk-chain-of-5", Chain::junk(4)),
         authorize(),
     ]
 }
@@ -53,18 +55,20 @@ impl Chain {
 
     /// A leaf of which no root knows, and intermediates that have its issuer's name and not its
     /// key.
-    fn junk(bytes: usize) -> Self {
+    fn junk(intermediates: usize) -> Self {
         let authority = authority();
         let mut certificates =
             self::authority().request(CART).through_intermediate().issue().unwrap().0;
         certificates.truncate(1);
-        let mut len = 0;
-        while len < bytes {
+        for _ in 0..intermediates {
             let chain = authority.request(CART).through_intermediate().issue().unwrap().0;
-            len += chain[1].len();
             certificates.extend(chain.into_iter().skip(1));
         }
         Self::of(&authority, certificates, false)
+    }
+
+    fn len(&self) -> usize {
+        self.certificates.iter().map(|certificate| certificate.len()).sum()
     }
 
     fn of(
@@ -102,6 +106,12 @@ impl Chain {
         )
         .is_ok()
     }
+}
+
+fn sixty_four_k() -> Chain {
+    let chain = Chain::junk(160);
+    assert!(chain.len() >= 64 * 1024);
+    chain
 }
 
 fn path(name: &'static str, chain: Chain) -> Scenario {
