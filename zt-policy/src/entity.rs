@@ -86,6 +86,39 @@ impl Entities {
     }
 }
 
+impl Entities {
+    /// An entity of its own that lies below itself, if there is one.
+    pub(crate) fn circular(&self) -> Option<&EntityUid> {
+        let mut done = HashSet::new();
+        for start in self.own.keys() {
+            // The way from `start` to here, each with the parents that are still to be followed.
+            let mut way = vec![(start, self.parents(start))];
+            let mut on_way = HashSet::from([start]);
+            while let Some((at, parents)) = way.last_mut() {
+                let at = *at;
+                match parents.next() {
+                    Some(parent) if on_way.contains(parent) => return Some(parent),
+                    Some(parent) if done.contains(parent) => {}
+                    Some(parent) => {
+                        on_way.insert(parent);
+                        way.push((parent, self.parents(parent)));
+                    }
+                    None => {
+                        on_way.remove(at);
+                        done.insert(at);
+                        way.pop();
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn parents(&self, uid: &EntityUid) -> impl Iterator<Item = &EntityUid> + use<'_> {
+        self.get(uid).into_iter().flat_map(|known| &known.parents)
+    }
+}
+
 impl FromIterator<Entity> for Entities {
     fn from_iter<I: IntoIterator<Item = Entity>>(entities: I) -> Self {
         let mut all = Self::new();
@@ -129,6 +162,20 @@ mod tests {
             [within("a", &["b"]), within("b", &["c"]), within("c", &["a"])].into_iter().collect();
         assert!(entities.is_in(&group("a"), &group("c")));
         assert!(!entities.is_in(&group("a"), &group("d")));
+    }
+
+    #[test]
+    fn a_circle_is_found_however_long_it_is() {
+        let chain = |last: &'static str| {
+            let ids: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+            let link = |pair: &[String]| within(&pair[0], &[&pair[1]]);
+            let mut all: Entities = ids.windows(2).map(link).collect();
+            all.insert(within("1999", &[last, "unknown"]));
+            all
+        };
+        assert_eq!(chain("elsewhere").circular(), None);
+        assert!(chain("17").circular().is_some());
+        assert_eq!(chain("1999").circular(), Some(&group("1999")));
     }
 
     #[test]

@@ -1,4 +1,68 @@
-#![doc = include_str!("../README.md")]
+//! Cedar policies, evaluated in process: deny by default, errors fail closed.
+//!
+//! A [`PolicySet`] is read from text, from JSON or from a folder, and answers
+//! requests through [`Decide`](zt_core::decision::Decide). The language is Cedar as
+//! `cedar-policy` 4.14 accepts it, without a schema, and so is its meaning, but for one thing: a
+//! `forbid` that cannot be evaluated denies, where upstream skips it and so lets a typo open a
+//! door. [`OnForbidError`](evaluate::OnForbidError) turns that back.
+//!
+//! ```
+//! use zt_core::decision::Decide;
+//! use zt_core::principal::{Principal, User, Workload};
+//! use zt_core::request::{Action, Context, Request, Resource};
+//! use zt_core::spiffe::SpiffeId;
+//! use zt_core::time::Timestamp;
+//! use zt_policy::set::PolicySet;
+//! # use zt_core::danger;
+//!
+//! let policies = PolicySet::parse(
+//!     "orders.cedar",
+//!     r#"
+//!     @id("shop-calls")
+//!     permit (principal in WorkloadPath::"spiffe://example.org/ns/shop", action, resource is Order);
+//!
+//!     @id("owner-reads")
+//!     permit (principal in Role::"customer", action == Action::"read", resource is Order)
+//!     when { resource.owner == principal.subject }
+//!     unless { context has device && !context.device.managed };
+//!     "#,
+//! )?;
+//!
+//! // In a service these come verified from the connection and from the token.
+//! # let cart = Workload::new(SpiffeId::parse("spiffe://example.org/ns/shop/sa/cart")?);
+//! # let alice = User::new("https://login.example.com", "alice").with_roles(["customer"]);
+//! # let caller = danger::verified(Principal::new(cart)).on_behalf_of(danger::verified(alice));
+//! let (read, context) = (Action::new("read"), Context::at(Timestamp::from_secs(1_800_000_000)));
+//! let order = Resource::new("Order", "42").with("owner", "alice");
+//! let decision = policies.decide(&Request::new(&caller, &read, &order, &context));
+//! let permit = decision.permit()?;
+//! permit.covers(&read, &order)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! How workloads, users, resources and the context of a request look in Cedar is said in
+//! [`model`].
+//!
+//! # Limits
+//!
+//! | what | at most |
+//! |---|---|
+//! | a text or JSON | [`cedar::MAX_LEN`] bytes |
+//! | nesting of an expression | [`expr::MAX_DEPTH`]; chains of `&&` and `\|\|` count once |
+//! | nesting of the value of an attribute | [`value::MAX_VALUE_DEPTH`] |
+//! | the name of an entity type | [`name::MAX_TYPE_LEN`] bytes |
+//! | the files of a folder | [`folder::MAX_FILES`] |
+//!
+//! # Features
+//!
+//! None.
+//!
+//! # What it does not do
+//!
+//! It has no schema and validates against none: what a policy misspells shows when it is
+//! evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
+//! nothing can link it, it is refused when it is loaded into a set. Every request asks every
+//! policy.
 
 // In this order: a module uses only those above it.
 pub mod name;
@@ -13,3 +77,9 @@ pub mod cedar;
 pub mod model;
 pub mod set;
 pub mod folder;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+pub use set::PolicySet;

@@ -9,7 +9,7 @@
 //! 5. no expression is nested more than [`MAX_DEPTH`] deep.
 //!
 //! It answers each question by the rules of [`evaluate`](crate::evaluate); a question that
-//! [`model`](crate::model) cannot put is denied as an error.
+//! [`model`] cannot put is denied as an error.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -8,8 +8,8 @@
 //!   of all of `"args"`.
 //!
 //! Without a schema nothing else can be meant: a string is never an entity or a decimal. What is
-//! refused: unknown, missing and repeated fields, `null`, fractions, an entity that is there twice,
-//! an escape beside other fields, and values nested more than [`MAX_VALUE_DEPTH`] deep.
+//! refused: unknown, missing and repeated fields, `null`, fractions, an entity that is there twice
+//! or lies below itself, an escape beside other fields, and values nested more than [`MAX_VALUE_DEPTH`] deep.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -41,6 +41,7 @@ use crate::value::{MAX_VALUE_DEPTH, Record, Value};
 /// ```
 pub fn entities(source: &str, text: &str) -> Result<Entities, NotCedar> {
     document(source, text, |json| {
+        let at = json.at;
         let mut seen = HashSet::new();
         let mut entities = Entities::new();
         for item in json.list("a list of entities")? {
@@ -52,7 +53,10 @@ pub fn entities(source: &str, text: &str) -> Result<Entities, NotCedar> {
             }
             entities.insert(entity);
         }
-        Ok(entities)
+        match entities.circular() {
+            Some(entity) => Err(Found::new(at, Problem::Circular { entity: entity.to_string() })),
+            None => Ok(entities),
+        }
     })
 }
 

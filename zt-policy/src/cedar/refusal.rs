@@ -156,6 +156,12 @@ pub enum Problem {
         /// Why.
         why: String,
     },
+    /// Parents form a circle.
+    #[error("{entity} lies below itself")]
+    Circular {
+        /// An entity of the circle.
+        entity: String,
+    },
     /// A slot stands where it has no meaning.
     #[error("{slot} cannot stand here")]
     MisplacedSlot {
