@@ -13,7 +13,9 @@
 //! is refused. When a chain is verified, the validity of its root is looked at again.
 //!
 //! A [`BundleSet`] answers for one trust domain at a time, so that no authority vouches for a name
-//! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them.
+//! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them. With the
+//! bundles it holds what their authorities have taken back, so that whoever is handed the one cannot
+//! forget the other: [`revocation`](crate::revocation) says how lists are obeyed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +25,10 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
-use crate::certificate::{self, CertificateError};
+use crate::certificate::{self, Certificate, CertificateError};
 use crate::pem::{self, PemError};
 use crate::profile::{Issuer, IssuerError};
+use crate::revocation::{RevocationList, RevocationLists};
 use crate::signature;
 
 /// The authorities that vouch for the workloads of one trust domain. A clone shares them.
@@ -139,6 +142,12 @@ impl X509Bundle {
         &self.anchors
     }
 
+    /// The certificate of a root with this name, key and constraints.
+    pub(crate) fn root(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
+        let mut both = self.anchors.iter().zip(self.roots.iter());
+        both.find(|(known, _)| *known == anchor).map(|(_, root)| root)
+    }
+
     /// M-04: whether a root with this name and key counts now. One authority may have several
     /// certificates, of which one that counts is enough.
     pub(crate) fn check_validity(
@@ -191,38 +200,75 @@ fn check_root(
 /// # Ok::<(), zt_core::spiffe::SpiffeIdError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BundleSet(BTreeMap<TrustDomain, X509Bundle>);
+pub struct BundleSet {
+    bundles: BTreeMap<TrustDomain, X509Bundle>,
+    revocation_lists: RevocationLists,
+}
 
 impl BundleSet {
     /// No bundles: nobody is believed.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { bundles: BTreeMap::new(), revocation_lists: RevocationLists::new() }
     }
 
     /// These bundles and one more, which takes the place of an earlier one of its trust domain.
     #[must_use]
     pub fn with(mut self, bundle: X509Bundle) -> Self {
-        self.0.insert(bundle.trust_domain.clone(), bundle);
+        self.claim_lists(&bundle);
+        self.bundles.insert(bundle.trust_domain.clone(), bundle);
         self
     }
 
     /// These bundles without the one of this trust domain.
     #[must_use]
     pub fn without(mut self, trust_domain: TrustDomainRef<'_>) -> Self {
-        self.0.remove(trust_domain.as_str());
+        self.bundles.remove(trust_domain.as_str());
         self
+    }
+
+    /// These bundles and one revocation list more, of whatever authority.
+    #[must_use]
+    pub fn with_revocation_list(self, list: RevocationList) -> Self {
+        let lists = self.revocation_lists.clone().with(list);
+        self.with_revocation_lists(lists)
+    }
+
+    /// These bundles with these revocation lists in the place of all earlier ones.
+    #[must_use]
+    pub fn with_revocation_lists(mut self, lists: RevocationLists) -> Self {
+        self.revocation_lists = lists;
+        self.bundles.values().for_each(|bundle| self.claim_lists(bundle));
+        self
+    }
+
+    /// M-06: the signature of a root's list is checked now, and not in somebody's handshake.
+    fn claim_lists(&self, bundle: &X509Bundle) {
+        if self.revocation_lists.is_empty() {
+            return;
+        }
+        for root in bundle.roots() {
+            if let Ok(root) = Certificate::parse(&root.certificate) {
+                self.revocation_lists.claim(&root);
+            }
+        }
     }
 
     /// The bundle of this trust domain.
     #[must_use]
     pub fn get(&self, trust_domain: TrustDomainRef<'_>) -> Option<&X509Bundle> {
-        self.0.get(trust_domain.as_str())
+        self.bundles.get(trust_domain.as_str())
+    }
+
+    /// The revocation lists.
+    #[must_use]
+    pub const fn revocation_lists(&self) -> &RevocationLists {
+        &self.revocation_lists
     }
 
     /// All bundles, in the order of their trust domains.
     pub fn iter(&self) -> impl Iterator<Item = &X509Bundle> {
-        self.0.values()
+        self.bundles.values()
     }
 }
 

@@ -28,10 +28,11 @@
 //! ```
 //!
 //! [`x509_svid`] lists the rules that a chain has to meet, [`profile`] those of each certificate,
-//! [`bundle`] those of roots.
+//! [`bundle`] those of roots, [`revocation`] those of the lists that take certificates back.
 //!
-//! What it does not do: there is no revocation yet, bundles are read from PEM and DER and not yet
-//! from SPIFFE's JSON, nothing watches the files of a [`source`], and constraints on URI names are
+//! What it does not do: revocation lists that are deltas, indirect or scoped are refused, and none is
+//! fetched, as is no OCSP; bundles are read from PEM and DER and not yet from SPIFFE's JSON, nothing
+//! watches the files of a [`source`], and constraints on URI names are
 //! refused. Signatures are checked by ring: ECDSA on P-256 and P-384, Ed25519, and RSA of 2,048 to
 //! 8,192 bits; P-521 is not among them.
 //!
@@ -51,6 +52,7 @@ pub mod certificate;
 pub mod profile;
 mod signature;
 pub mod pem;
+pub mod revocation;
 pub mod bundle;
 pub mod path;
 pub mod x509_svid;

@@ -109,13 +109,14 @@ fn extension(number: u64, critical: bool, value: Vec<u8>) -> CustomExtension {
     extension
 }
 
-/// One element of DER. What this authority writes fits into the two bytes of its length.
+/// One element of DER. What this authority writes fits into the three bytes of its length.
 pub(super) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let [.., high, low] = contents.len().to_be_bytes();
-    let length = match (high, low) {
-        (0, 0..=0x7f) => vec![low],
-        (0, _) => vec![0x81, low],
-        _ => vec![0x82, high, low],
+    let [.., high, middle, low] = contents.len().to_be_bytes();
+    let length = match (high, middle, low) {
+        (0, 0, 0..=0x7f) => vec![low],
+        (0, 0, _) => vec![0x81, low],
+        (0, _, _) => vec![0x82, middle, low],
+        _ => vec![0x83, high, middle, low],
     };
     [&[tag], &*length, contents].concat()
 }
