@@ -12,10 +12,18 @@
 //! left out, one that is not valid yet is kept for its time, and a bundle of which nothing remains
 //! is refused. When a chain is verified, the validity of its root is looked at again.
 //!
+//! A [`SpiffeBundle`] is the same as JSON, as trust domains publish it, and a [`BundleMap`] several of
+//! them. There each root stands for itself: one that cannot be a root is left out, as to go on with
+//! yesterday's bundle would be to believe a root that was withdrawn since.
+//!
 //! A [`BundleSet`] answers for one trust domain at a time, so that no authority vouches for a name
 //! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them. With the
 //! bundles it holds what their authorities have taken back, so that whoever is handed the one cannot
 //! forget the other: [`revocation`](crate::revocation) says how lists are obeyed.
+
+mod map;
+mod publish;
+mod spiffe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +33,11 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
+pub use self::map::{BundleMap, BundleMapError};
+pub use self::spiffe::{
+    DEFAULT_REFRESH_HINT, IgnoredKey, IgnoredKeyReason, MAX_BUNDLE_LEN, MAX_REFRESH_HINT,
+    MEDIA_TYPE, MIN_REFRESH_HINT, SpiffeBundle, SpiffeBundleError,
+};
 use crate::certificate::{self, Certificate, CertificateError};
 use crate::pem::{self, PemError};
 use crate::profile::{Issuer, IssuerError};
@@ -124,6 +137,30 @@ impl X509Bundle {
             return Err(BundleError::NoRoots { expired });
         }
         Ok(Self { trust_domain, anchors: anchors.into(), roots: roots.into() })
+    }
+
+    /// Takes those of these certificates that can be roots of `trust_domain` now or later, and says
+    /// why the others, counted from 0, cannot. There may be none.
+    #[must_use]
+    pub fn from_usable_certs(
+        trust_domain: TrustDomain,
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+        now: Timestamp,
+    ) -> (Self, Vec<(usize, BundleError)>) {
+        let (mut anchors, mut roots, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, certificate) in certificates.into_iter().enumerate() {
+            match Self::from_der_certs(trust_domain.clone(), [certificate], now) {
+                Ok(one) => {
+                    anchors.extend_from_slice(&one.anchors);
+                    roots.extend_from_slice(&one.roots);
+                }
+                Err(BundleError::Root { source, .. }) => {
+                    left_out.push((position, BundleError::Root { position, source }));
+                }
+                Err(error) => left_out.push((position, error)),
+            }
+        }
+        (Self { trust_domain, anchors: anchors.into(), roots: roots.into() }, left_out)
     }
 
     /// The trust domain that it vouches for.
