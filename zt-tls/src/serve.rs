@@ -6,13 +6,13 @@
 //!
 //! Handshakes run beside the accept loop, each with a time limit, and no more than a fixed number
 //! at once. A connection ends, gracefully, when the peer's certificate does: a live connection is
-//! not a way to outlive it (M-09).
+//! not a way to outlive it, nor is one that was upgraded to another protocol (M-09).
 
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -208,15 +209,108 @@ impl Server {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
-        let mut connection =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        tokio::select! {
-            _outcome = &mut connection => return,
-            () = sleep(lifetime) => {}
-            _ = ended.changed() => {}
+        let (lease, leased) = watch::channel(());
+        let stream = TokioIo::new(Leased::new(stream, &leased));
+        drop(leased);
+        let mut over = pin!(async {
+            tokio::select! {
+                () = sleep(lifetime) => {}
+                _ = ended.changed() => {}
+            }
+        });
+        {
+            let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
+            tokio::select! {
+                _outcome = &mut connection => {}
+                () = &mut over => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(self.grace, connection).await;
+                    return;
+                }
+            }
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(self.grace, connection).await;
+        // If it was upgraded, its stream lives on in the hands of the service.
+        tokio::select! {
+            () = lease.closed() => return,
+            () = over => {}
+        }
+        let _ = timeout(self.grace, lease.closed()).await;
+    }
+}
+
+/// A stream that breaks, for whoever holds it by then, when the sender of its lease is dropped.
+struct Leased<IO> {
+    io: IO,
+    // One for each direction, as two tasks may wait for them.
+    read_ends: End,
+    write_ends: End,
+}
+
+/// What is left to wait for; nothing once it is over.
+struct End(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl End {
+    fn of(mut lease: watch::Receiver<()>) -> Self {
+        Self(Some(Box::pin(async move { while lease.changed().await.is_ok() {} })))
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.0.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_pending()) {
+            return Ok(());
+        }
+        self.0 = None;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+impl<IO> Leased<IO> {
+    fn new(io: IO, lease: &watch::Receiver<()>) -> Self {
+        Self { io, read_ends: End::of(lease.clone()), write_ends: End::of(lease.clone()) }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Leased<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.read_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Leased<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 }
 
