@@ -28,12 +28,11 @@
 //! ```
 //!
 //! [`x509_svid`] lists the rules that a chain has to meet, [`profile`] those of each certificate,
-//! [`bundle`] those of roots, [`revocation`] those of the lists that take certificates back.
+//! [`bundle`] those of roots and of the JSON that trust domains publish, [`revocation`] those of the lists that take certificates back.
 //!
-//! What it does not do: revocation lists that are deltas, indirect or scoped are refused, and none is
-//! fetched, as is no OCSP; bundles are read from PEM and DER and not yet from SPIFFE's JSON, nothing
-//! watches the files of a [`source`], and constraints on URI names are
-//! refused. Signatures are checked by ring: ECDSA on P-256 and P-384, Ed25519, and RSA of 2,048 to
+//! What it does not do: nothing fetches a bundle or a revocation list or watches the files of a
+//! [`source`], deltas and lists that are indirect or scoped are refused, OCSP is not spoken, and
+//! constraints on URI names are refused. Signatures are checked by ring: ECDSA on P-256 and P-384, Ed25519, and RSA of 2,048 to
 //! 8,192 bits; P-521 is not among them.
 //!
 //! # Features

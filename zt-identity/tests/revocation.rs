@@ -350,6 +350,22 @@ fn a_revoked_intermediate_takes_its_leaves_along() {
 }
 
 #[test]
+fn another_path_may_lead_past_a_revoked_intermediate() {
+    let authority = authority();
+    let old = authority.intermediate().unwrap();
+    let new = old.renewed(&authority).unwrap();
+    let list = list(authority.crl().revoking(old.certificate()).unwrap());
+    let bundles = bundles(&authority, [list]);
+    let mut chain = chain_through(&authority, &old);
+    assert_eq!(verify(&chain, &bundles), revoked(1));
+    chain.push(new.clone());
+    assert_eq!(verify(&chain, &bundles), Ok(()));
+    chain.swap(1, 2);
+    assert_eq!(verify(&chain, &bundles), Ok(()));
+    assert_eq!(verify(&[chain[0].clone(), new], &bundles), Ok(()));
+}
+
+#[test]
 fn a_leaf_that_its_intermediate_revokes_is_refused() {
     let authority = authority();
     let intermediate = authority.intermediate().unwrap();

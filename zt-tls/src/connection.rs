@@ -487,12 +487,10 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whose fault it is: the peer's.
+    /// Whose fault it is: the peer's, unless what we judge it by is stale.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Tls(_) | Self::Changed(_) => Fault::Peer,
-        }
+    pub fn fault(&self) -> Fault {
+        self.refused().map_or(Fault::Peer, Refused::fault)
     }
 
     /// Why the verifier refused the peer, if it did.

@@ -40,11 +40,12 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Whose fault it is: the peer's.
+    /// Whose fault it is: the peer's, unless a root or a revocation list of ours is stale.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Fault {
         match self {
-            Self::Svid(_) | Self::NotAdmitted { .. } => Fault::Peer,
+            Self::Svid(error) => error.fault(),
+            Self::NotAdmitted { .. } => Fault::Peer,
         }
     }
 

@@ -17,6 +17,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use zt_core::fault::Fault;
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::{Clock, ManualClock, Timestamp};
 use zt_identity::authority::{Authority, CrlDefect, CrlRequest, Defect};
@@ -442,6 +443,9 @@ async fn a_stale_list_refuses_every_client() {
     server.clock.advance(HOUR / 2);
     let error = server.revocation_error(&cart).await;
     assert!(matches!(error, RevocationError::Stale { position: 0, .. }), "{error:?}");
+    let members = Authorizer::member_of(domain("example.org"));
+    let error = server.meet_with(cart, members).await.server.unwrap_err();
+    assert_eq!(error.fault(), Fault::Authority);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use super::crl::CrlRequest;
 use super::error::AuthorityError;
 use super::template::Template;
 use super::{Authority, Defect, ROOT_LIFETIME, authority_template};
+use crate::certificate::Certificate;
+use crate::x509_identity::X509IdentityError;
 
 /// An intermediate authority of an [`Authority`], in memory.
 pub struct Intermediate {
@@ -37,6 +39,24 @@ impl Intermediate {
     #[must_use]
     pub const fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// The same authority with another certificate, of another serial number.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a signature.
+    pub fn renewed(
+        &self,
+        authority: &Authority,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        let certificate = Certificate::parse(&self.certificate).map_err(X509IdentityError::from)?;
+        let mut serial = certificate.serial().to_vec();
+        if let Some(last) = serial.last_mut() {
+            *last = last.wrapping_add(1);
+        }
+        let template = Template { serial: Some(serial), ..self.template.clone() };
+        template.signed_by(&self.key, &authority.root, &authority.key)
     }
 
     /// Asks for a revocation list of its own, issued at `now`, on which nothing is yet.

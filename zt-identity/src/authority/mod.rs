@@ -293,6 +293,7 @@ impl<'a> SvidRequest<'a> {
                 ExtendedKeyUsagePurpose::ClientAuth,
             ],
             unknown_critical: false,
+            serial: None,
         };
         if let Some(defect) = self.defect {
             defect.spoil_leaf(&mut leaf);
@@ -341,5 +342,6 @@ fn authority_template(
         key_usage_critical: true,
         purposes: Vec::new(),
         unknown_critical: false,
+        serial: None,
     }
 }

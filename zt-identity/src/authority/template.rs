@@ -3,7 +3,7 @@
 
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer,
-    KeyPair,
+    KeyPair, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -20,6 +20,7 @@ pub(super) const CRL_SIGN: u8 = 0x02;
 /// The tag of a URI among alternative names.
 pub(super) const URI: u8 = tag::context(6);
 
+#[derive(Clone)]
 pub(super) struct Template {
     pub(super) subject: String,
     pub(super) names: Vec<(u8, Vec<u8>)>,
@@ -32,6 +33,8 @@ pub(super) struct Template {
     pub(super) key_usage_critical: bool,
     pub(super) purposes: Vec<ExtendedKeyUsagePurpose>,
     pub(super) unknown_critical: bool,
+    /// Derived from the key where there is none.
+    pub(super) serial: Option<Vec<u8>>,
 }
 
 impl Template {
@@ -60,6 +63,7 @@ impl Template {
         if !self.subject.is_empty() {
             params.distinguished_name.push(DnType::CommonName, self.subject.as_str());
         }
+        params.serial_number = self.serial.clone().map(SerialNumber::from);
         params.not_before = date(self.not_before)?;
         params.not_after = date(self.not_after)?;
         params.extended_key_usages.clone_from(&self.purposes);
