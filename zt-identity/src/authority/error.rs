@@ -8,6 +8,7 @@ use zt_core::spiffe::SpiffeIdError;
 use zt_core::time::Timestamp;
 
 use crate::bundle::BundleError;
+use crate::revocation::RevocationListError;
 use crate::x509_identity::X509IdentityError;
 
 /// Why an authority cannot issue.
@@ -38,6 +39,9 @@ pub enum AuthorityError {
     /// The root is none.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// What was issued is no revocation list, as a defect was asked for.
+    #[error(transparent)]
+    RevocationList(#[from] RevocationListError),
     /// A file cannot be written.
     #[error("cannot write {path:?}")]
     Write {
