@@ -63,6 +63,7 @@ pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod claims;
+pub mod confirmation;
 pub mod oidc;
 pub mod possession;
 pub mod source;

@@ -9,4 +9,5 @@ mod published;
 pub mod refresh;
 pub mod keys;
 pub mod claim_path;
+mod person;
 pub mod access_token;

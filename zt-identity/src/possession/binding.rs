@@ -18,7 +18,8 @@ use zt_core::principal::User;
 use zt_core::verified::Verified;
 
 use crate::algorithm::sha256;
-use crate::oidc::access_token::{AccessToken, Confirmation};
+use crate::confirmation::Confirmation;
+use crate::oidc::access_token::AccessToken;
 
 /// How a token has to belong to its sender.
 ///
