@@ -64,6 +64,8 @@ pub mod jwk;
 pub mod jws;
 pub mod claims;
 pub mod confirmation;
+pub mod jwt_bundle;
+pub mod jwt_svid;
 pub mod oidc;
 pub mod possession;
 pub mod source;

@@ -1,7 +1,8 @@
 //! The one authority for development and tests.
 //!
 //! An [`Authority`] is the root of a trust domain, in memory: it issues X.509-SVIDs that meet the
-//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`].
+//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`]. It issues
+//! JWT-SVIDs too. An [`Issuer`] plays the OpenID provider, without any HTTP.
 //!
 //! # Not for production
 //!
@@ -31,6 +32,9 @@ mod error;
 mod template;
 mod defect;
 mod folder;
+mod signing_key;
+mod issuer;
+mod jwt;
 
 use std::fmt;
 use std::path::Path;
@@ -43,6 +47,9 @@ use zt_core::time::Timestamp;
 
 pub use self::defect::Defect;
 pub use self::error::AuthorityError;
+pub use self::issuer::{Issuer, TOKEN_LIFETIME};
+pub use self::jwt::JWT_SVID_LIFETIME;
+use self::signing_key::SigningKey;
 use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Template, URI};
 use crate::bundle::{BundleSet, X509Bundle};
 use crate::source::X509Source;
@@ -62,6 +69,7 @@ pub struct Authority {
     key: KeyPair,
     root: Template,
     bundle: X509Bundle,
+    jwt_key: SigningKey,
 }
 
 impl Authority {
@@ -76,7 +84,7 @@ impl Authority {
         let root = authority_template(&trust_domain, "root", now, ROOT_LIFETIME);
         let certificate = root.self_signed(&key)?;
         let bundle = X509Bundle::from_der_certs(trust_domain.clone(), [certificate], now)?;
-        Ok(Self { trust_domain, now, key, root, bundle })
+        Ok(Self { trust_domain, now, key, root, bundle, jwt_key: SigningKey::generate()? })
     }
 
     /// The trust domain.
