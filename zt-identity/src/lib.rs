@@ -67,6 +67,7 @@ pub mod confirmation;
 pub mod jwt_bundle;
 pub mod jwt_svid;
 pub mod oidc;
+pub mod service_account;
 pub mod possession;
 pub mod source;
 #[cfg(feature = "authority")]

@@ -9,8 +9,8 @@
 //!   by `x5t#S256` (RFC 8705 §3, T-30). A token that is bound to nothing is refused.
 //!
 //! A workload has a connection of its own to be known by. Where it has none and sends a JWT-SVID or
-//! a service account's token instead, [`Binding::workload`] makes a principal of it, for bearers
-//! only and never out of a token that is bound to anything (T-16).
+//! a service account's token instead, [`Binding::workload`] and [`Binding::service_account`] make
+//! a principal of it, for bearers only and never out of a token that is bound to anything (T-16).
 //!
 //! A method of confirmation that cannot be checked is refused, `jkt` (RFC 9449) among them, also
 //! beside one that can: all of them have to hold.
@@ -25,6 +25,7 @@ use crate::algorithm::sha256;
 use crate::confirmation::Confirmation;
 use crate::jwt_svid::JwtSvid;
 use crate::oidc::access_token::AccessToken;
+use crate::service_account::ServiceAccountToken;
 
 /// How a token has to belong to its sender.
 ///
@@ -98,6 +99,22 @@ impl Binding {
             return Err(BindingError::NoWorkload);
         }
         Ok(caller(Workload::new(svid.id().clone())))
+    }
+
+    /// The workload of a service account's token that belongs to its sender, which is anyone who
+    /// holds it: for [`Binding::bearer`] only. Its attributes are `namespace`, `name` and `uid`,
+    /// and where the token has them `pod` and `node`, records of a `name` and a `uid`.
+    ///
+    /// # Errors
+    ///
+    /// [`BindingError`] when the route demands more than holding the token, and when the token is
+    /// bound to anything.
+    pub fn service_account(
+        &self,
+        token: &Verified<ServiceAccountToken>,
+    ) -> Result<Verified<Principal>, BindingError> {
+        self.check_bearer(token.confirmation())?;
+        Ok(caller(token.workload().clone()))
     }
 
     /// No document that names a workload can be bound to a certificate.
@@ -201,7 +218,9 @@ mod tests {
     use crate::jwt_svid::JwtSvidVerifier;
     use crate::minted;
     use crate::oidc::access_token::AccessTokenVerifier;
+    use crate::oidc::issuer::Issuer;
     use crate::oidc::keys::IssuerKeys;
+    use crate::service_account::ServiceAccountVerifier;
 
     fn peer(leaf: &[u8]) -> Verified<Peer> {
         let id = SpiffeId::parse("spiffe://example.org/cart").unwrap();
@@ -270,6 +289,38 @@ mod tests {
     fn a_jwt_svid_that_is_bound_to_anything_has_no_workload() {
         let svid = svid("spiffe://example.org/cart", r#","cnf":{"jkt":"x"}"#);
         assert_eq!(Binding::bearer().workload(&svid), Err(BindingError::Bound));
+    }
+
+    #[test]
+    fn a_service_account_is_a_workload_where_bearers_are_believed_and_its_token_is_unbound() {
+        let issuer = minted::Issuer::p256();
+        let verify = |cnf: &str| {
+            let keys = IssuerKeys::fixed(JwkSet::parse(issuer.jwks().as_bytes()).unwrap());
+            let claims = format!(
+                r#"{{"iss":"https://cluster.example","aud":"orders","exp":2000,
+                    "sub":"system:serviceaccount:shop:cart","kubernetes.io":{{
+                    "namespace":"shop","serviceaccount":{{"name":"cart","uid":"u"}}}}{cnf}}}"#
+            );
+            ServiceAccountVerifier::new(
+                Issuer::parse("https://cluster.example").unwrap(),
+                Audience::any(["orders"]).unwrap(),
+                keys,
+            )
+            .unwrap()
+            .verify(
+                &issuer.sign(r#"{"alg":"ES256","kid":"k1"}"#, claims),
+                Timestamp::from_secs(1000),
+            )
+            .unwrap()
+        };
+        let caller = Binding::bearer().service_account(&verify("")).unwrap();
+        assert_eq!(caller.workload().id().to_string(), "system:serviceaccount:shop:cart");
+        assert_eq!(caller.workload().attributes().get("uid"), Some(&"u".into()));
+
+        let refused = Binding::bearer().service_account(&verify(r#","cnf":{"jkt":"x"}"#));
+        assert_eq!(refused, Err(BindingError::Bound));
+        let refused = Binding::certificate(&peer(b"leaf")).service_account(&verify(""));
+        assert_eq!(refused, Err(BindingError::BearerOnly));
     }
 
     #[test]
