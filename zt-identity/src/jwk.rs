@@ -261,6 +261,11 @@ impl JwkSet {
         }
     }
 
+    #[cfg(feature = "unstable-wit")]
+    pub(crate) fn remove(&mut self, kid: &str) {
+        self.keys.remove(kid);
+    }
+
     /// The key of this name.
     #[must_use]
     pub fn key(&self, kid: &str) -> Option<&Jwk> {

@@ -42,6 +42,9 @@
 //! - `http`: keys fetched from their issuer and refreshed in the background
 //!   (`oidc::keys::IssuerKeys::discover`); brings hyper, rustls and tokio. Without it there is no
 //!   network and no runtime.
+//! - `unstable-wit`: [WIT-SVIDs](https://docs.rs/zt-identity/latest/zt_identity/wit_svid/), whose
+//!   standard is incubating; they are verified and become no principal. It brings no dependency,
+//!   and changes without a new major version.
 
 // In this order: a module uses only those above it.
 #[cfg(test)]
@@ -66,6 +69,8 @@ pub mod claims;
 pub mod confirmation;
 pub mod jwt_bundle;
 pub mod jwt_svid;
+#[cfg(feature = "unstable-wit")]
+pub mod wit_svid;
 pub mod oidc;
 pub mod service_account;
 pub mod possession;
