@@ -115,6 +115,16 @@ impl Algorithm {
         }
     }
 
+    /// The digest of `data` by the hash function of this algorithm; for Ed25519 that is SHA-512.
+    pub(crate) fn digest(self, data: &[u8]) -> digest::Digest {
+        let hash = match self {
+            Self::Rs256 | Self::Ps256 | Self::Es256 => &digest::SHA256,
+            Self::Rs384 | Self::Ps384 | Self::Es384 => &digest::SHA384,
+            Self::Rs512 | Self::Ps512 | Self::EdDsa => &digest::SHA512,
+        };
+        digest::digest(hash, data)
+    }
+
     fn scheme(self) -> Scheme {
         match self {
             Self::Rs256 => Scheme::Rsa(&signature::RSA_PKCS1_2048_8192_SHA256),

@@ -67,6 +67,7 @@ pub mod jwk;
 pub mod jws;
 pub mod claims;
 pub mod confirmation;
+pub mod unadmitted;
 pub mod jwt_bundle;
 pub mod jwt_svid;
 #[cfg(feature = "unstable-wit")]
