@@ -12,6 +12,7 @@ pub mod signed;
 pub mod claim_path;
 mod person;
 pub mod access_token;
+pub mod verdict_cache;
 pub mod id_token;
 pub mod event_token;
 pub mod logout_token;
