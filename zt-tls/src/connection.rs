@@ -5,8 +5,9 @@
 //! the proven peers may connect. What they set and nobody can unset:
 //!
 //! 1. TLS 1.3 alone (M-07);
-//! 2. the peer presents an X509-SVID that verifies against the bundle of its own trust domain, at
-//!    the time of the handshake, and that the authorizer admits;
+//! 2. the peer presents an X509-SVID that verifies against the bundle of its own trust domain and
+//!    the revocation lists of the source, at the time of the handshake, and that the authorizer
+//!    admits;
 //! 3. no resumption, no tickets, no early data: every connection asks the verifier (M-01);
 //! 4. our own certificate is the source's current one; once it has expired, handshakes fail;
 //! 5. no key log, no process-global provider.
@@ -25,6 +26,7 @@ use rustls::version::TLS13;
 use zt_core::fault::Fault;
 use zt_core::time::{Clock, SystemClock};
 use zt_identity::matcher::Authorizer;
+use zt_identity::revocation::Revocation;
 use zt_identity::source::X509Source;
 
 use crate::provider;
@@ -41,6 +43,7 @@ struct Settings {
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     alpn: Vec<Vec<u8>>,
+    revocation: Revocation,
 }
 
 impl Settings {
@@ -51,14 +54,15 @@ impl Settings {
             clock: Arc::new(SystemClock),
             provider: provider::ring(),
             alpn: Vec::new(),
+            revocation: Revocation::default(),
         }
     }
 
     fn parts(self) -> Result<(Arc<PeerVerifier>, Arc<SvidResolver>), BuildError> {
-        let Self { source, authorizer, clock, provider, alpn: _ } = self;
+        let Self { source, authorizer, clock, provider, alpn: _, revocation } = self;
         let resolver = SvidResolver::new(source.clone(), Arc::clone(&clock), Arc::clone(&provider))
             .map_err(BuildError::Identity)?;
-        let verifier = PeerVerifier::new(source, authorizer, clock, provider);
+        let verifier = PeerVerifier::new(source, authorizer, clock, provider, revocation);
         Ok((Arc::new(verifier), Arc::new(resolver)))
     }
 }
@@ -77,6 +81,14 @@ macro_rules! settings {
             #[must_use]
             pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
                 self.0.provider = provider;
+                self
+            }
+
+            /// Asks this of the revocation lists that the source holds; by default those that
+            /// there are count.
+            #[must_use]
+            pub const fn revocation(mut self, revocation: Revocation) -> Self {
+                self.0.revocation = revocation;
                 self
             }
 
@@ -214,17 +226,34 @@ impl Acceptor {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        match self.shake_hands(stream).await {
+            Ok(stream) => Ok(stream),
+            Err((error, refused)) => {
+                let_alert_arrive(refused).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Does the handshake, and hands back a stream that was refused, with an alert on its way.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn shake_hands<IO>(
+        &self,
+        stream: IO,
+    ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
         let generation = self.verifier.generation();
         let handshake = tokio_rustls::TlsAcceptor::from(self.config()).accept(stream);
         let tls = match handshake.into_fallible().await {
             Ok(tls) => tls,
-            Err((error, stream)) => {
-                let_alert_arrive(stream).await;
-                return Err(error.into());
-            }
+            Err((error, stream)) => return Err((error.into(), Some(stream))),
         };
-        let peer = self.verifier.peer(tls.get_ref().1.peer_certificates(), generation)?;
-        Ok(ServerStream { tls, peer })
+        match self.verifier.peer(tls.get_ref().1.peer_certificates(), generation) {
+            Ok(peer) => Ok(ServerStream { tls, peer }),
+            Err(refused) => Err((refused.into(), None)),
+        }
     }
 }
 
@@ -318,7 +347,7 @@ impl Connector {
 /// unread resets the connection, and the alert that says why is lost on the way: so hear the client
 /// out, for a while.
 #[cfg(feature = "tokio")]
-async fn let_alert_arrive<IO>(mut stream: IO)
+pub(crate) async fn let_alert_arrive<IO>(stream: Option<IO>)
 where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -329,6 +358,7 @@ where
     /// How long is waited for it at most.
     const TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
+    let Some(mut stream) = stream else { return };
     let hear_out = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(BYTES), &mut tokio::io::sink()).await
@@ -475,12 +505,10 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whose fault it is: the peer's.
+    /// Whose fault it is: the peer's, unless what we judge it by is stale.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Tls(_) | Self::Changed(_) => Fault::Peer,
-        }
+    pub fn fault(&self) -> Fault {
+        self.refused().map_or(Fault::Peer, Refused::fault)
     }
 
     /// Why the verifier refused the peer, if it did.

@@ -86,7 +86,10 @@ impl Builder {
         let queue = RecordQueue { handle: Arc::new(Handle(Arc::clone(&shared))) };
         if matches!(self.back_pressure, BackPressure::Wait(_)) {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("zt-record-wait".into()).spawn(move || shared.watch())?;
+            thread::Builder::new().name("zt-record-wait".into()).spawn(move || {
+                let _closes = CloseOnExit(&shared);
+                shared.watch();
+            })?;
         }
         thread::Builder::new().name("zt-record".into()).spawn(move || {
             let _closes = CloseOnExit(&shared);
@@ -527,8 +530,8 @@ fn wait_on<'s>(
     condvar.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Closes the queue when the writer ends, however it ends: a sink that panics must not leave
-/// requests that believe they are recorded.
+/// Closes the queue when one of its threads ends, however it ends: a sink or a waker that panics must
+/// not leave requests that believe they are recorded, or that wait for ever.
 struct CloseOnExit<'s>(&'s Shared);
 
 impl Drop for CloseOnExit<'_> {
@@ -789,6 +792,65 @@ mod tests {
         gate.let_go();
         while seen(&gate).len() < 3 {
             thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn every_record_is_accounted_for_however_waits_failures_and_cancellations_interleave() {
+        struct Flaky(Gate, usize);
+        impl RecordSink for Flaky {
+            fn append(&mut self, records: &[Record]) -> io::Result<()> {
+                self.1 += 1;
+                self.0.fails.store(self.1.is_multiple_of(50), Ordering::SeqCst);
+                self.0.append(records)
+            }
+        }
+        for round in 0..4 {
+            let gate = Gate::default();
+            gate.let_go();
+            let limit = Duration::from_millis(if round % 2 == 0 { 1 } else { 200 });
+            let queue = RecordQueue::builder().capacity(3).back_pressure(BackPressure::Wait(limit));
+            let queue = queue.start(Flaky(gate.clone(), round)).unwrap();
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let queue = queue.clone();
+                    thread::spawn(move || {
+                        let (mut taken, mut perhaps) = (0_u64, 0_u64);
+                        for n in 0..200 {
+                            let mut append = Box::pin(queue.append(record(n)));
+                            let waker = Waker::from(Arc::new(Unpark(thread::current())));
+                            let mut context = TaskContext::from_waker(&waker);
+                            let mut polled = append.as_mut().poll(&mut context);
+                            if (n + writer) % 5 == 0 && polled.is_pending() {
+                                perhaps += 1; // cancelled, perhaps after it moved up
+                                continue;
+                            }
+                            while polled.is_pending() {
+                                thread::park_timeout(SOON);
+                                polled = append.as_mut().poll(&mut context);
+                            }
+                            taken += u64::from(matches!(polled, Poll::Ready(Ok(()))));
+                        }
+                        (taken, perhaps)
+                    })
+                })
+                .collect();
+            if round == 3 {
+                thread::sleep(Duration::from_millis(20));
+                let _ = queue.close(Duration::ZERO);
+            }
+            let told = writers.into_iter().map(|writer| writer.join().unwrap());
+            let (taken, perhaps) = told.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let closed = queue.close(SOON);
+            let stats = queue.stats();
+            assert_eq!(stats.enqueued, stats.written + stats.dropped);
+            assert!(
+                (taken..=taken + perhaps).contains(&stats.enqueued),
+                "{taken} {perhaps} {stats:?}"
+            );
+            assert_eq!(closed.is_err(), stats.dropped > 0, "{closed:?} {stats:?}");
+            assert_eq!(u64::try_from(seen(&gate).len()).unwrap(), stats.written);
+            assert!(queue.handle.0.lock().waiting.is_empty());
         }
     }
 

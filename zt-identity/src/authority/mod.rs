@@ -1,7 +1,8 @@
 //! The one authority for development and tests.
 //!
 //! An [`Authority`] is the root of a trust domain, in memory: it issues X.509-SVIDs that meet the
-//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`].
+//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`]. It issues
+//! JWT-SVIDs too. An [`Issuer`] plays the OpenID provider, without any HTTP.
 //!
 //! # Not for production
 //!
@@ -31,22 +32,35 @@ mod error;
 mod template;
 mod defect;
 mod folder;
+mod crl;
+mod intermediate;
+mod signing_key;
+mod issuer;
+mod jwt;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::Timestamp;
 
+pub use self::crl::{CRL_LIFETIME, CrlDefect, CrlRequest};
 pub use self::defect::Defect;
 pub use self::error::AuthorityError;
-use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Template, URI};
+pub use self::intermediate::Intermediate;
+pub use self::issuer::{Issuer, TOKEN_LIFETIME};
+pub use self::jwt::JWT_SVID_LIFETIME;
+use self::signing_key::SigningKey;
+use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, DNS, KEY_CERT_SIGN, Template, URI};
 use crate::bundle::{BundleSet, X509Bundle};
+use crate::certificate::Certificate;
+use crate::revocation::RevocationList;
 use crate::source::X509Source;
-use crate::x509_identity::X509Identity;
+use crate::x509_identity::{X509Identity, X509IdentityError};
 
 /// How long a root counts: 30 days.
 pub const ROOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -62,6 +76,9 @@ pub struct Authority {
     key: KeyPair,
     root: Template,
     bundle: X509Bundle,
+    // The serial numbers of what was revoked by `revoke`.
+    revoked: Mutex<Vec<Vec<u8>>>,
+    jwt_key: SigningKey,
 }
 
 impl Authority {
@@ -76,7 +93,15 @@ impl Authority {
         let root = authority_template(&trust_domain, "root", now, ROOT_LIFETIME);
         let certificate = root.self_signed(&key)?;
         let bundle = X509Bundle::from_der_certs(trust_domain.clone(), [certificate], now)?;
-        Ok(Self { trust_domain, now, key, root, bundle })
+        Ok(Self {
+            trust_domain,
+            now,
+            key,
+            root,
+            bundle,
+            revoked: Mutex::default(),
+            jwt_key: SigningKey::generate()?,
+        })
     }
 
     /// The trust domain.
@@ -116,9 +141,50 @@ impl Authority {
             path: path.into(),
             now: self.now,
             lifetime: SVID_LIFETIME,
+            host: None,
             intermediate: false,
+            through: None,
             defect: None,
         }
+    }
+
+    /// An intermediate authority, to issue SVIDs through.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a key.
+    pub fn intermediate(&self) -> Result<Intermediate, AuthorityError> {
+        Intermediate::new(self, None)
+    }
+
+    /// An intermediate authority with one defect of those that are of an intermediate.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a key.
+    pub fn defective_intermediate(&self, defect: Defect) -> Result<Intermediate, AuthorityError> {
+        Intermediate::new(self, Some(defect))
+    }
+
+    /// Asks for a revocation list of the root, on which nothing is yet.
+    pub fn crl(&self) -> CrlRequest<'_> {
+        let root = self.bundle.roots().first().map_or(&[][..], |root| root.certificate());
+        CrlRequest::new(root, &self.key, self.now)
+    }
+
+    /// Revokes the leaf of an identity that the root has issued, and returns the list of all that
+    /// were revoked so. Each list has a greater number than the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a signature.
+    pub fn revoke(&self, identity: &X509Identity) -> Result<RevocationList, AuthorityError> {
+        let leaf = Certificate::parse(identity.chain().first().map_or(&[][..], |leaf| leaf))
+            .map_err(X509IdentityError::from)?;
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.push(leaf.serial().to_vec());
+        let number = u64::try_from(revoked.len()).unwrap_or(u64::MAX);
+        self.crl().revoking_serials(revoked.iter().cloned()).numbered(number).list()
     }
 
     /// Writes an identity with this path as `svid.pem` and `key.pem`, and the bundle as
@@ -133,7 +199,7 @@ impl Authority {
         folder: impl AsRef<Path>,
         path: &str,
     ) -> Result<(), AuthorityError> {
-        folder::write(folder.as_ref(), &self.svid(path)?, &self.bundle)
+        self.request(path).write_to_folder(folder)
     }
 }
 
@@ -153,11 +219,13 @@ pub struct SvidRequest<'a> {
     path: String,
     now: Timestamp,
     lifetime: Duration,
+    host: Option<String>,
     intermediate: bool,
+    through: Option<&'a Intermediate>,
     defect: Option<Defect>,
 }
 
-impl SvidRequest<'_> {
+impl<'a> SvidRequest<'a> {
     /// Issued at another time than the authority's own.
     pub const fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
@@ -170,9 +238,22 @@ impl SvidRequest<'_> {
         self
     }
 
+    /// With the DNS name of a host beside the SPIFFE ID, for clients that know servers by their
+    /// hosts: curl, browsers.
+    pub fn for_host(mut self, name: impl Into<String>) -> Self {
+        self.host = Some(name.into());
+        self
+    }
+
     /// Issued by an intermediate authority, whose certificate is part of the chain.
     pub const fn through_intermediate(mut self) -> Self {
         self.intermediate = true;
+        self
+    }
+
+    /// Issued by this intermediate authority, whose certificate is part of the chain.
+    pub const fn through(mut self, intermediate: &'a Intermediate) -> Self {
+        self.through = Some(intermediate);
         self
     }
 
@@ -193,33 +274,54 @@ impl SvidRequest<'_> {
         Ok(X509Identity::new(chain, key)?)
     }
 
+    /// Issues it and writes it, as [`Authority::write_to_folder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SvidRequest::identity`], and when the files cannot be written.
+    pub fn write_to_folder(self, folder: impl AsRef<Path>) -> Result<(), AuthorityError> {
+        let bundle = self.authority.bundle();
+        folder::write(folder.as_ref(), &self.identity()?, &bundle)
+    }
+
     /// Issues it as it is: a chain, leaf first, and the key of its leaf.
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`] when the path is not one of a SPIFFE ID.
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID, or the host not a DNS name.
     pub fn issue(
         self,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
         let key = KeyPair::generate()?;
         let leaf = self.leaf()?;
-        let chain = if self.intermediate {
-            let (intermediate, intermediate_key) = (self.intermediate(), KeyPair::generate()?);
-            let root = &self.authority.root;
-            let certificate =
-                intermediate.signed_by(&intermediate_key, root, &self.authority.key)?;
-            vec![self.sign(&leaf, &key, &intermediate, &intermediate_key)?, certificate]
-        } else {
-            vec![self.sign(&leaf, &key, &self.authority.root, &self.authority.key)?]
+        let own;
+        let through = match self.through {
+            None if self.intermediate => {
+                own = Intermediate::of(self.authority, self.intermediate())?;
+                Some(&own)
+            }
+            through => through,
+        };
+        let chain = match through {
+            Some(Intermediate { template, key: issuer, certificate }) => {
+                vec![self.sign(&leaf, &key, template, issuer)?, certificate.clone()]
+            }
+            None => vec![self.sign(&leaf, &key, &self.authority.root, &self.authority.key)?],
         };
         Ok((chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
 
     fn leaf(&self) -> Result<Template, AuthorityError> {
         let id = SpiffeId::from_path(self.authority.trust_domain.borrowed(), &self.path)?;
+        let mut names = vec![(URI, id.as_str().as_bytes().to_vec())];
+        if let Some(host) = &self.host {
+            DnsName::try_from(host.as_str())
+                .map_err(|_| AuthorityError::Host { host: host.chars().take(64).collect() })?;
+            names.push((DNS, host.as_bytes().to_vec()));
+        }
         let mut leaf = Template {
             subject: "workload".into(),
-            names: vec![(URI, id.as_str().as_bytes().to_vec())],
+            names,
             names_critical: false,
             not_before: self.now.saturating_sub(BACKDATED),
             not_after: self.now.saturating_add(self.lifetime),
@@ -232,6 +334,7 @@ impl SvidRequest<'_> {
                 ExtendedKeyUsagePurpose::ClientAuth,
             ],
             unknown_critical: false,
+            serial: None,
         };
         if let Some(defect) = self.defect {
             defect.spoil_leaf(&mut leaf);
@@ -240,14 +343,7 @@ impl SvidRequest<'_> {
     }
 
     fn intermediate(&self) -> Template {
-        let trust_domain = &self.authority.trust_domain;
-        let mut intermediate =
-            authority_template(trust_domain, "intermediate", self.now, self.lifetime);
-        intermediate.path_len = Some(0);
-        if let Some(defect) = self.defect {
-            defect.spoil_intermediate(&mut intermediate);
-        }
-        intermediate
+        intermediate::template(self.authority, self.now, self.lifetime, self.defect)
     }
 
     fn sign(
@@ -287,5 +383,6 @@ fn authority_template(
         key_usage_critical: true,
         purposes: Vec::new(),
         unknown_critical: false,
+        serial: None,
     }
 }
