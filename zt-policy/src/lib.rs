@@ -40,6 +40,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`live::LivePolicies`] keeps to the policies of a folder while they are edited.
+//!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
 //! [`model`].
 //!
@@ -77,6 +79,7 @@ pub mod cedar;
 pub mod model;
 pub mod set;
 pub mod folder;
+pub mod live;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -243,6 +243,14 @@ async fn a_handshake_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test]
+async fn a_peer_that_is_silent_after_its_handshake_is_not_waited_for() {
+    let world = start(|server| server.header_timeout(Duration::from_millis(50))).await;
+    let mut silent = world.connect(HOUR, "http/1.1").await;
+    let ended = timeout(SOON, silent.read(&mut [0; 1])).await.expect("it is ended");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
 async fn half_open_handshakes_beyond_the_cap_wait_and_others_follow() {
     let world =
         start(|server| server.max_handshakes(4).handshake_timeout(Duration::from_millis(100)))

@@ -86,7 +86,10 @@ impl Builder {
         let queue = RecordQueue { handle: Arc::new(Handle(Arc::clone(&shared))) };
         if matches!(self.back_pressure, BackPressure::Wait(_)) {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("zt-record-wait".into()).spawn(move || shared.watch())?;
+            thread::Builder::new().name("zt-record-wait".into()).spawn(move || {
+                let _closes = CloseOnExit(&shared);
+                shared.watch();
+            })?;
         }
         thread::Builder::new().name("zt-record".into()).spawn(move || {
             let _closes = CloseOnExit(&shared);
@@ -527,8 +530,8 @@ fn wait_on<'s>(
     condvar.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Closes the queue when the writer ends, however it ends: a sink that panics must not leave
-/// requests that believe they are recorded.
+/// Closes the queue when one of its threads ends, however it ends: a sink or a waker that panics must
+/// not leave requests that believe they are recorded, or that wait for ever.
 struct CloseOnExit<'s>(&'s Shared);
 
 impl Drop for CloseOnExit<'_> {
