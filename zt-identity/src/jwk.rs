@@ -126,7 +126,7 @@ fn bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, JwkError> {
 }
 
 /// A private key where a public one belongs is a published secret: anyone may have signed.
-fn check_public(jwk: &Object<'_>) -> Result<(), JwkError> {
+pub(crate) fn check_public(jwk: &Object<'_>) -> Result<(), JwkError> {
     match PRIVATE_MEMBERS.iter().find(|member| jwk.get(member).is_some()) {
         None => Ok(()),
         Some(member) => Err(JwkError::Private { member }),

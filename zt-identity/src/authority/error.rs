@@ -11,6 +11,7 @@ use crate::bundle::BundleError;
 use crate::json::JsonError;
 use crate::jwk::JwkSetError;
 use crate::oidc::issuer::IssuerError;
+use crate::revocation::RevocationListError;
 use crate::x509_identity::X509IdentityError;
 
 /// Why an authority cannot issue.
@@ -41,6 +42,9 @@ pub enum AuthorityError {
     /// The root is none.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// What was issued is no revocation list, as a defect was asked for.
+    #[error(transparent)]
+    RevocationList(#[from] RevocationListError),
     /// The claims of a token are not a JSON object.
     #[error("the claims are not a JSON object")]
     Claims(#[from] JsonError),
