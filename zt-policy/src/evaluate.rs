@@ -60,6 +60,8 @@ pub enum Outcome {
     },
     /// No: no permit applies.
     NotPermitted,
+    /// No: the request is more than a decision takes.
+    OverLimit,
 }
 
 /// Which policies apply to one request, and which err, in the order in which they were asked.

@@ -44,6 +44,8 @@
 //! 3. an issuer holds a `#`, which would let two users or namespaces share one name;
 //! 4. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
 
+pub(crate) mod load;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
