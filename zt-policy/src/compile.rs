@@ -3,15 +3,18 @@
 //! Policies are compiled when none is a template and none is nested more than [`MAX_DEPTH`] deep.
 //! What is constant is evaluated here, unless that errs: then it errs when it is asked.
 
+mod hoist;
+
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::sync::Arc;
 
 use zt_core::fault::Fault;
 
+use self::hoist::{Choice, Paths};
 use crate::entity::Entities;
 use crate::expr::{Expr, Function, Literal, MAX_DEPTH, Var};
-use crate::index::{Anchor, Index, Posting};
+use crate::index::{Anchor, Index, Posting, RuleNo};
 use crate::name::EntityUid;
 use crate::policy::{ActionScope, ConditionKind, Policy, Scope, Target};
 use crate::program::{
@@ -58,7 +61,13 @@ impl Program {
         let mut layer = Layer::default();
         let (base, hasher) = (Layer::default(), RandomState::new());
         let store = Store::new(&base, &mut layer, &hasher, UNBOUNDED);
-        let mut compiler = Compiler { store, bench: Workbench::default(), code: Code::default() };
+        let mut compiler = Compiler {
+            store,
+            bench: Workbench::default(),
+            code: Code::default(),
+            paths: Paths::default(),
+            choices: Vec::new(),
+        };
         compiler.store.record(&mut [])?;
         let vocabulary = Vocabulary::new(|word| compiler.store.symbol(word))?;
         let rules = policies
@@ -66,9 +75,9 @@ impl Program {
             .map(|policy| compiler.rule(policy))
             .collect::<Result<Vec<_>, Full>>()?;
         let known = compiler.entities(entities)?;
-        let code = compiler.code;
+        let Compiler { code, paths, choices, .. } = compiler;
         let (facts, above, ancestors) = close(&layer, known)?;
-        let index = Index::new(post(&rules, &code), facts.len())?;
+        let index = Index::new(post(&rules, choices, &code), paths.all, facts.len())?;
         let kinds = layer.kinds();
         let tables = Tables {
             hasher,
@@ -138,12 +147,23 @@ struct Compiler<'a> {
     store: Store<'a>,
     bench: Workbench,
     code: Code,
+    paths: Paths,
+    /// For each policy where it could be posted.
+    choices: Vec<Vec<Choice>>,
 }
 
 impl Compiler<'_> {
     fn rule(&mut self, policy: &Policy) -> Result<Rule, Full> {
         let (principal, resource) = (self.scope(&policy.principal)?, self.scope(&policy.resource)?);
         let action = self.action(&policy.action)?;
+        let mut choices: Vec<Choice> =
+            [principal.anchor().map(Anchor::Principal), resource.anchor().map(Anchor::Resource)]
+                .into_iter()
+                .flatten()
+                .map(|anchor| vec![anchor])
+                .collect();
+        choices.extend(self.choices(policy.effect, &policy.conditions)?);
+        self.choices.push(choices);
         let mut conditions = Vec::with_capacity(policy.conditions.len());
         for condition in &policy.conditions {
             let node = self.node(&condition.body)?;
@@ -384,30 +404,31 @@ fn close(layer: &Layer, known: Vec<Known>) -> Result<Closed, Full> {
     Ok((facts, above, ancestors))
 }
 
-/// Posts each policy under its rarer anchor, once for each action that it names.
-fn post(rules: &[Rule], code: &Code) -> Vec<Posting> {
+/// Posts each policy where the fewest others could be posted, once for each action that it names.
+fn post(rules: &[Rule], choices: Vec<Vec<Choice>>, code: &Code) -> Vec<Posting> {
     let mut counts: HashMap<Anchor, usize> = HashMap::new();
-    for anchor in rules.iter().flat_map(anchors) {
-        let count = counts.entry(anchor).or_default();
+    for anchor in choices.iter().flatten().flatten() {
+        let count = counts.entry(*anchor).or_default();
         *count = count.saturating_add(1);
     }
+    let crowd = |choice: &Choice| choice.iter().filter_map(|anchor| counts.get(anchor)).max();
     let mut postings = Vec::with_capacity(rules.len());
-    for (rule, no) in rules.iter().zip(0..) {
-        let anchor = anchors(rule).min_by_key(|anchor| counts.get(anchor).copied());
-        let anchor = anchor.unwrap_or(Anchor::Everywhere);
-        match rule.action {
-            ActionTest::Any => postings.push((anchor, None, no)),
-            ActionTest::Eq(action) => postings.push((anchor, Some(action), no)),
-            ActionTest::InAny(groups) => {
-                let groups = groups.of(&code.entities).iter();
-                postings.extend(groups.map(|group| (anchor, Some(*group), no)));
-            }
+    for ((rule, choices), no) in rules.iter().zip(choices).zip(0..) {
+        let chosen = choices.into_iter().min_by_key(|choice| crowd(choice).copied());
+        for anchor in chosen.unwrap_or_else(|| vec![Anchor::Everywhere]) {
+            post_under(anchor, rule, no, code, &mut postings);
         }
     }
     postings
 }
 
-fn anchors(rule: &Rule) -> impl Iterator<Item = Anchor> + use<> {
-    let principal = rule.principal.anchor().map(Anchor::Principal);
-    principal.into_iter().chain(rule.resource.anchor().map(Anchor::Resource))
+fn post_under(anchor: Anchor, rule: &Rule, no: RuleNo, code: &Code, postings: &mut Vec<Posting>) {
+    match rule.action {
+        ActionTest::Any => postings.push((anchor, None, no)),
+        ActionTest::Eq(action) => postings.push((anchor, Some(action), no)),
+        ActionTest::InAny(groups) => {
+            let groups = groups.of(&code.entities).iter();
+            postings.extend(groups.map(|group| (anchor, Some(*group), no)));
+        }
+    }
 }

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use crate::compile::MAX_ANCESTORS;
 use crate::entity::{Entities, Entity, Request};
 use crate::evaluate::{OnForbidError, Outcome};
-use crate::expr::{BinaryOp, Function};
-use crate::index::RuleNo;
+use crate::expr::{BinaryOp, Function, Var};
+use crate::index::{Path, RuleNo};
 use crate::policy::Effect;
 use crate::program::{ActionTest, Node, NodeNo, Program, Rule, ScopeTest, Tables};
 use crate::symbol::{
@@ -57,6 +57,7 @@ pub struct Scratch {
     above: [Vec<EntityNo>; 3],
     climb: Vec<EntityNo>,
     joined: String,
+    found: Vec<Span>,
 }
 
 /// What a request knows of an entity besides the program.
@@ -169,6 +170,7 @@ pub(crate) struct Run<'a> {
     above: &'a mut [Vec<EntityNo>; 3],
     climb: &'a mut Vec<EntityNo>,
     joined: &'a mut String,
+    found: &'a mut Vec<Span>,
 }
 
 impl<'a> Run<'a> {
@@ -178,13 +180,13 @@ impl<'a> Run<'a> {
     ///
     /// [`Stop::Full`] where the program leaves no numbers.
     pub(crate) fn begin(tables: &'a Tables, scratch: &'a mut Scratch) -> Result<Self, Stop> {
-        let Scratch { layer, bench, overlay, parents, above, climb, joined } = scratch;
+        let Scratch { layer, bench, overlay, parents, above, climb, joined, found } = scratch;
         layer.begin(&tables.layer)?;
         bench.clear();
         overlay.clear();
         parents.clear();
         let store = Store::new(&tables.layer, layer, &tables.hasher, CAPACITY);
-        Ok(Self { tables, store, bench, overlay, parents, above, climb, joined })
+        Ok(Self { tables, store, bench, overlay, parents, above, climb, joined, found })
     }
 
     /// The program.
@@ -294,26 +296,75 @@ impl<'a> Run<'a> {
         on_forbid_error: OnForbidError,
     ) -> Result<Outcome, Stop> {
         self.climb_all(asked)?;
-        let tables = self.tables;
         let above = std::mem::take(self.above);
-        let mut first = First::default();
-        let [principal, action, resource] = &above;
-        let shown = tables.index.each(principal, action, resource, |no| {
-            let Some(rule) = tables.rules.get(at(no)) else { return Ok(()) };
-            if !first.could_change(rule.effect, no, on_forbid_error) {
-                return Ok(());
-            }
-            match self.applies(rule, asked, &above) {
-                Ok(true) => first.applies(rule.effect, no),
-                Ok(false) => {}
-                Err(Stop::Error) => first.errs(rule.effect, no),
-                Err(Stop::Full) => return Err(Stop::Full),
-            }
-            Ok(())
-        });
+        let outcome = self.first(asked, &above, on_forbid_error);
         *self.above = above;
-        shown?;
-        Ok(first.outcome(tables, on_forbid_error))
+        outcome.map(|first| first.outcome(self.tables, on_forbid_error))
+    }
+
+    fn first(
+        &mut self,
+        asked: Asked,
+        above: &[Vec<EntityNo>; 3],
+        on_forbid_error: OnForbidError,
+    ) -> Result<First, Stop> {
+        let tables = self.tables;
+        let frame = Frame { asked, above };
+        self.find(&frame)?;
+        let mut first = First::default();
+        for place in 0..self.found.len() {
+            let list = self.found.get(place).copied().unwrap_or_default();
+            for no in tables.index.rules(list) {
+                let Some(rule) = tables.rules.get(at(*no)) else { continue };
+                if !first.could_change(rule.effect, *no, on_forbid_error) {
+                    continue;
+                }
+                match self.applies(rule, &frame) {
+                    Ok(true) => first.applies(rule.effect, *no),
+                    Ok(false) => {}
+                    Err(Stop::Error) => first.errs(rule.effect, *no),
+                    Err(Stop::Full) => return Err(Stop::Full),
+                }
+            }
+        }
+        Ok(first)
+    }
+
+    /// Finds the lists of the policies that the index does not rule out.
+    fn find(&mut self, frame: &Frame<'_>) -> Result<(), Stop> {
+        let index = &self.tables.index;
+        let [principals, actions, resources] = frame.above;
+        self.found.clear();
+        index.find(principals, actions, resources, self.found);
+        for path in &index.paths {
+            let value = self.follow(&path.path, frame.asked);
+            index.narrow(path.equal(value), actions, self.found);
+            if !path.has_within() {
+                continue;
+            }
+            let Some(Term::Entity(entity)) = value else {
+                index.narrow(path.not_an_entity(), actions, self.found);
+                continue;
+            };
+            self.above_of(entity, frame)?;
+            for place in 0..self.known_above(entity, frame).len() {
+                let ancestor = self.known_above(entity, frame).get(place).copied();
+                let list = ancestor.map_or(Span::default(), |ancestor| path.within(ancestor));
+                index.narrow(list, actions, self.found);
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a path, unless reading it errs.
+    fn follow(&self, path: &Path, asked: Asked) -> Option<Term> {
+        let root = match path.root {
+            Var::Principal => Term::Entity(asked.principal),
+            Var::Action => Term::Entity(asked.action),
+            Var::Resource => Term::Entity(asked.resource),
+            Var::Context => Term::Record(asked.context),
+        };
+        path.names.iter().try_fold(root, |at, name| self.attribute_of(at, *name).ok().flatten())
     }
 
     fn count(&mut self, asked: Asked) -> Result<Counted, Stop> {
@@ -323,7 +374,7 @@ impl<'a> Run<'a> {
         let mut counted = Counted::default();
         for rule in &tables.rules {
             let id = rule.id.clone();
-            match (self.applies(rule, asked, &above), rule.effect) {
+            match (self.applies(rule, &Frame { asked, above: &above }), rule.effect) {
                 (Ok(true), Effect::Permit) => counted.permits.push(id),
                 (Ok(true), Effect::Forbid) => counted.forbids.push(id),
                 (Ok(false), _) => {}
@@ -383,13 +434,8 @@ impl<'a> Run<'a> {
         Some(overlaid.parents)
     }
 
-    fn applies(
-        &mut self,
-        rule: &Rule,
-        asked: Asked,
-        above: &[Vec<EntityNo>; 3],
-    ) -> Result<bool, Stop> {
-        let [principals, actions, resources] = above;
+    fn applies(&mut self, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
+        let ([principals, actions, resources], asked) = (frame.above, frame.asked);
         let in_scope = self.in_scope(rule.principal, asked.principal, principals)
             && self.in_action_scope(rule.action, asked.action, actions)
             && self.in_scope(rule.resource, asked.resource, resources);
@@ -397,7 +443,7 @@ impl<'a> Run<'a> {
             return Ok(false);
         }
         for (node, wanted) in rule.conditions.of(&self.tables.code.conditions) {
-            let holds = self.value(*node, &Frame { asked, above });
+            let holds = self.value(*node, frame);
             // What a condition leaves behind when it errs is of no use to the next.
             self.bench.clear();
             if boolean(holds?)? != *wanted {
@@ -622,7 +668,7 @@ impl Run<'_> {
     }
 
     /// The attribute of a record or an entity; `None` where it is not there.
-    fn found(&self, of: Term, name: Symbol) -> Result<Option<Term>, Stop> {
+    fn attribute_of(&self, of: Term, name: Symbol) -> Result<Option<Term>, Stop> {
         if let Term::Record(record) = of {
             return Ok(self.store.field(record, name));
         }
@@ -639,13 +685,13 @@ impl Run<'_> {
     }
 
     fn attribute(&self, of: Term, name: Symbol) -> Evaluated {
-        self.found(of, name)?.ok_or(Stop::Error)
+        self.attribute_of(of, name)?.ok_or(Stop::Error)
     }
 
     fn has(&self, of: Term, path: &[Symbol]) -> Evaluated {
         let mut at = of;
         for name in path {
-            match self.found(at, *name)? {
+            match self.attribute_of(at, *name)? {
                 Some(value) => at = value,
                 None => return Ok(Term::Bool(false)),
             }
