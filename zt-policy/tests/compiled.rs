@@ -54,15 +54,19 @@ fn conjunct() -> impl Strategy<Value = String> {
         select(&["1", "2", "\"a\"", "\"b\"", "true"][..]).prop_map(String::from),
         entity_literal(),
     ];
-    (path, literal, entity_literal(), 0..9).prop_map(|(path, literal, entity, form)| match form {
+    (path, literal, entity_literal(), 0..12).prop_map(|(path, literal, entity, form)| match form {
         0 | 1 => format!("{path} == {literal}"),
         2 => format!("{literal} == {path}"),
         3 => format!("[{literal}, {entity}].contains({path})"),
         4 => format!("{path} in {entity}"),
         5 => format!("context has t && context.t == {literal}"),
+        9 => format!("context has e && context.t == {literal}"),
+        10 => format!("principal has t && context.t == {literal}"),
+        11 => format!("context has t && context.t in {entity}"),
         6 => format!("{path} in [{entity}, G::\"1\"]"),
         7 => "principal has t".into(),
-        _ => format!("{path} != {literal}"),
+        8 => format!("{path} != {literal}"),
+        _ => format!("[{literal}].contains({path})"),
     })
 }
 
@@ -84,7 +88,7 @@ fn expression() -> impl Strategy<Value = String> {
     ];
     atom.prop_recursive(4, 24, 3, |inner| {
         let (a, b, c) = (inner.clone(), inner.clone(), inner);
-        (a, b, c, 0..26).prop_map(|(a, b, c, form)| match form {
+        (a, b, c, 0..27).prop_map(|(a, b, c, form)| match form {
             0..3 => format!("({a} && {b})"),
             3..5 => format!("({a} || {b})"),
             5 => format!("(!({a}))"),
@@ -104,6 +108,7 @@ fn expression() -> impl Strategy<Value = String> {
             22 => format!("(({a}) is U in {b})"),
             23 => format!("(({a}) like \"*a\")"),
             24 => format!("({a} in [{b}, {c}])"),
+            25 => format!("([{a}, {a}, {b}] == [{b}, {a}])"),
             _ => format!("({a}).isEmpty()"),
         })
     })
