@@ -165,6 +165,33 @@ fn every_library_crate_takes_the_lint_table_and_says_what_crates_io_asks() {
 }
 
 #[test]
+fn the_readme_shows_the_example_that_is_compiled() {
+    let example = read(root().join("examples/src/bin/service.rs"));
+    let (_title, code) = example.split_once("\n\n").expect("a title, then code");
+    assert!(read(root().join("README.md")).contains(&format!("```rust,ignore\n{code}```")));
+}
+
+#[test]
+fn every_test_that_the_architecture_names_is_there() {
+    let architecture = read(root().join("ARCHITECTURE.md"));
+    let folders =
+        ["zt-core", "zt-identity", "zt-policy", "zt-tls", "zt-tower", "tests", "examples"];
+    let code: String =
+        folders.iter().flat_map(|folder| rust_files(&root().join(folder))).map(read).collect();
+    let mut named = 0;
+    for name in architecture.split('`').skip(1).step_by(2) {
+        // Tests are sentences: four words at least.
+        let is_test = name.matches('_').count() >= 3
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if is_test {
+            assert!(code.contains(&format!("fn {name}(")), "no test is named {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "only {named} tests are named");
+}
+
+#[test]
 fn the_walk_sees_what_it_is_to_forbid() {
     let code = code(
         "use crate::a;\nuse crate::{b::{c, d}, e};\n// crate::x\nlet y = crate::f::g();\n#[cfg(test)]\nmod tests { use crate::z; }",

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
-use crate::request::{Action, Question, Request, Resource, SubjectKind};
+use crate::principal::Principal;
+use crate::request::{Action, Context, Question, Request, Resource, SubjectKind};
 
 /// Answers requests. It cannot fail: whatever goes wrong is a denial.
 ///
@@ -200,7 +201,8 @@ fn hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Erro
 
 /// The answers to all questions of one request.
 ///
-/// It cannot be put together by hand, cloned, or kept to be used for another request.
+/// It cannot be put together by hand or cloned, and it knows whose request it [is
+/// of](Decision::is_of), so that it cannot be kept to be used for another.
 ///
 /// ```compile_fail,E0599
 /// fn twice(decision: zt_core::decision::Decision) {
@@ -210,8 +212,10 @@ fn hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Erro
 #[must_use = "a decision does nothing until its permit is asked for"]
 #[derive(Debug)]
 pub struct Decision {
+    principal: Principal,
     action: Action,
     resource: Resource,
+    context: Context,
     workload: Answer,
     user: Option<Answer>,
     version: PolicyVersion,
@@ -226,12 +230,25 @@ impl Decision {
         mut answer: impl FnMut(&Question<'a>) -> Answer,
     ) -> Self {
         Self {
+            principal: request.principal().clone(),
             action: request.action().clone(),
             resource: request.resource().clone(),
+            context: request.context().clone(),
             workload: answer(&request.workload_question()),
             user: request.user_question().map(|question| answer(&question)),
             version,
         }
+    }
+
+    /// Whether it is the decision of this very request: of this caller, who wants to do this to
+    /// that, in this context. Ask before you act on what someone else decided: a decision that was
+    /// kept is nobody's leave but the first caller's.
+    #[must_use]
+    pub fn is_of(&self, request: &Request<'_>) -> bool {
+        self.principal == *request.principal()
+            && self.action == *request.action()
+            && self.resource == *request.resource()
+            && self.context == *request.context()
     }
 
     /// What it was decided about.
@@ -405,8 +422,8 @@ impl NotCovered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::principal::{Principal, User, Workload};
-    use crate::request::{Context, Subject};
+    use crate::principal::{User, Workload};
+    use crate::request::Subject;
     use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
     use crate::verified::Verified;
@@ -434,6 +451,25 @@ mod tests {
             } else {
                 Answer::not_permitted()
             }
+        }
+    }
+
+    #[test]
+    fn a_decision_is_of_one_request_and_of_no_other() {
+        let (read, write) = (Action::new("read"), Action::new("write"));
+        let (order, owned) =
+            (Resource::new("Order", "1"), Resource::new("Order", "1").with("o", 1));
+        let (now, later) = (Context::at(Timestamp::EPOCH), Context::at(Timestamp::from_secs(1)));
+        let (alone, both) = (workload(), with_user());
+        let decision = decide(&both, |_| Answer::allowed("p".into()));
+        assert!(decision.is_of(&Request::new(&both, &read, &order, &now)));
+        for other in [
+            Request::new(&alone, &read, &order, &now),
+            Request::new(&both, &write, &order, &now),
+            Request::new(&both, &read, &owned, &now),
+            Request::new(&both, &read, &order, &later),
+        ] {
+            assert!(!decision.is_of(&other));
         }
     }
 

@@ -112,6 +112,16 @@ pub struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What a [`Watch`] found when it looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Look {
+    /// The same as at the look before.
+    Settled(Fingerprint),
+    /// Something else than at the look before: it may still be changing.
+    Unsettled,
+}
+
 #[derive(Default)]
 struct Shared {
     stopped: Mutex<bool>,
@@ -129,13 +139,35 @@ impl Watch {
         paths: impl IntoIterator<Item = P>,
         seen: Fingerprint,
         every: Duration,
-        on_change: impl FnMut() + Send + 'static,
+        mut on_change: impl FnMut() + Send + 'static,
+    ) -> io::Result<Self> {
+        let mut seen = seen;
+        Self::start_looking(paths, seen, every, move |look| match look {
+            Look::Settled(now) if now != seen => {
+                seen = now;
+                on_change();
+            }
+            Look::Settled(_) | Look::Unsettled => {}
+        })
+    }
+
+    /// Calls `on_look` every time it looked at `paths`, which held `seen` before: for readers who
+    /// have to know that what they hold was compared with the files, and when.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn start_looking<P: Into<PathBuf>>(
+        paths: impl IntoIterator<Item = P>,
+        seen: Fingerprint,
+        every: Duration,
+        on_look: impl FnMut(Look) + Send + 'static,
     ) -> io::Result<Self> {
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("zt-watch".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.look(&paths, seen, every, on_change)
+            move || shared.look(&paths, seen, every, on_look)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -145,17 +177,13 @@ impl Shared {
     fn look(
         &self,
         paths: &[PathBuf],
-        mut seen: Fingerprint,
+        mut last: Fingerprint,
         every: Duration,
-        mut on_change: impl FnMut(),
+        mut on_look: impl FnMut(Look),
     ) {
-        let mut last = seen;
         while !self.stopped_within(every) {
             let now = Fingerprint::of(paths);
-            if now == last && now != seen {
-                seen = now;
-                on_change();
-            }
+            on_look(if now == last { Look::Settled(now) } else { Look::Unsettled });
             last = now;
         }
     }
@@ -271,6 +299,24 @@ mod tests {
         let (_watch, changes) = watch(&file);
         fs::write(&file, "here").unwrap();
         changes.recv_timeout(SOON).unwrap();
+    }
+
+    #[test]
+    fn every_look_is_told_and_a_change_is_unsettled_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let (looked, looks) = mpsc::channel();
+        let before = Fingerprint::of([dir.path()]);
+        let _watch = Watch::start_looking([dir.path()], before, EVERY, move |look| {
+            let _ = looked.send(look);
+        });
+        assert_eq!(looks.recv_timeout(SOON), Ok(Look::Settled(before)));
+        fs::write(dir.path().join("a"), "").unwrap();
+        let after = Fingerprint::of([dir.path()]);
+        let told: Vec<Look> = std::iter::from_fn(|| looks.recv_timeout(SOON).ok())
+            .skip_while(|look| *look == Look::Settled(before))
+            .take_while(|look| *look != Look::Settled(after))
+            .collect();
+        assert_eq!(told, [Look::Unsettled]);
     }
 
     #[test]

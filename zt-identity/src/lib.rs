@@ -68,3 +68,7 @@ pub mod possession;
 pub mod source;
 #[cfg(feature = "authority")]
 pub mod authority;
+
+pub use matcher::Authorizer;
+pub use oidc::access_token::AccessTokenVerifier;
+pub use source::X509Source;

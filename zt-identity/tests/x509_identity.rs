@@ -125,3 +125,15 @@ fn nothing_of_the_key_is_shown() {
     assert!(shown.contains("key: [redacted]"), "{shown}");
     assert!(shown.len() < 300, "{shown}");
 }
+
+#[test]
+fn an_identity_may_have_the_name_of_a_host_beside_its_id() {
+    let identity = authority().request("/a").for_host("localhost").identity().unwrap();
+    assert_eq!(identity.id().as_str(), "spiffe://example.org/a");
+    let leaf = identity.chain()[0].as_ref();
+    assert!(leaf.windows(11).any(|bytes| bytes == b"\x82\x09localhost"));
+    for host in ["", "not a name", "caf\u{e9}.test"] {
+        let refused = authority().request("/a").for_host(host).issue().unwrap_err();
+        assert!(matches!(refused, AuthorityError::Host { .. }), "{refused}");
+    }
+}

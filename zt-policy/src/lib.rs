@@ -1,6 +1,6 @@
 //! Cedar policies, evaluated in process: deny by default, errors fail closed.
 //!
-//! A [`PolicySet`](set::PolicySet) is read from text, from JSON or from a folder, and answers
+//! A [`PolicySet`] is read from text, from JSON or from a folder, and answers
 //! requests through [`Decide`](zt_core::decision::Decide). The language is Cedar as
 //! `cedar-policy` 4.14 accepts it, without a schema, and so is its meaning, but for one thing: a
 //! `forbid` that cannot be evaluated denies, where upstream skips it and so lets a typo open a
@@ -39,6 +39,8 @@
 //! permit.covers(&read, &order)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! [`live::LivePolicies`] keeps to the policies of a folder while they are edited.
 //!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
 //! [`model`].
@@ -83,7 +85,10 @@ pub mod decide;
 pub mod model;
 pub mod set;
 pub mod folder;
+pub mod live;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+pub use set::PolicySet;

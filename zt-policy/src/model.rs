@@ -42,7 +42,8 @@
 //!    resource could pose;
 //! 2. an attribute has a name that the tables above give away, also where theirs is absent;
 //! 3. an issuer holds a `#`, which would let two users or namespaces share one name;
-//! 4. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
+//! 4. the namespace of a service account holds a `:`, which would let two accounts share one;
+//! 5. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
 
 pub(crate) mod load;
 
@@ -171,6 +172,11 @@ fn service_account(
     name: &str,
     own: &Attributes,
 ) -> Result<Entity, Unaskable> {
+    if namespace.contains(':') {
+        return Err(Unaskable::AmbiguousNamespace {
+            namespace: namespace.chars().take(64).collect(),
+        });
+    }
     let account = format!("system:serviceaccount:{namespace}:{name}");
     let mut entity = Entity::new(uid(WORKLOAD, &qualified(issuer, &account)?)?);
     entity.attributes = facts("workload", &ACCOUNT_FACTS, own)?;
@@ -309,6 +315,12 @@ pub enum Unaskable {
     AmbiguousIssuer {
         /// The issuer, cut to 64 characters.
         issuer: String,
+    },
+    /// A namespace would let two service accounts share one name.
+    #[error("the namespace {namespace:?} holds a colon")]
+    AmbiguousNamespace {
+        /// The namespace, cut to 64 characters.
+        namespace: String,
     },
     /// A value is nested too deeply.
     #[error("a value is nested more than {MAX_VALUE_DEPTH} deep")]
@@ -542,6 +554,18 @@ mod tests {
         let caller = caller(cart()).from_device(device);
         let refused = asked(&caller, &order(), &here(), SubjectKind::Workload);
         assert!(matches!(refused, Err(Unaskable::TakenName { of: "device", .. })));
+    }
+
+    #[test]
+    fn two_service_accounts_cannot_share_one_name() {
+        let [posing, shop] =
+            [("shop:default", "cart"), ("shop", "default:cart")].map(|(n, name)| {
+                let (issuer, namespace, name) = ("https://k".into(), n.into(), name.into());
+                caller(Workload::new(WorkloadId::ServiceAccount { issuer, namespace, name }))
+            });
+        let refused = asked(&posing, &order(), &here(), SubjectKind::Workload);
+        assert!(matches!(refused, Err(Unaskable::AmbiguousNamespace { .. })));
+        assert!(asked(&shop, &order(), &here(), SubjectKind::Workload).is_ok());
     }
 
     #[test]

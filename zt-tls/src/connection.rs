@@ -214,17 +214,34 @@ impl Acceptor {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        match self.shake_hands(stream).await {
+            Ok(stream) => Ok(stream),
+            Err((error, refused)) => {
+                let_alert_arrive(refused).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Does the handshake, and hands back a stream that was refused, with an alert on its way.
+    #[cfg(feature = "tokio")]
+    pub(crate) async fn shake_hands<IO>(
+        &self,
+        stream: IO,
+    ) -> Result<ServerStream<IO>, (HandshakeError, Option<IO>)>
+    where
+        IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
         let generation = self.verifier.generation();
         let handshake = tokio_rustls::TlsAcceptor::from(self.config()).accept(stream);
         let tls = match handshake.into_fallible().await {
             Ok(tls) => tls,
-            Err((error, stream)) => {
-                let_alert_arrive(stream).await;
-                return Err(error.into());
-            }
+            Err((error, stream)) => return Err((error.into(), Some(stream))),
         };
-        let peer = self.verifier.peer(tls.get_ref().1.peer_certificates(), generation)?;
-        Ok(ServerStream { tls, peer })
+        match self.verifier.peer(tls.get_ref().1.peer_certificates(), generation) {
+            Ok(peer) => Ok(ServerStream { tls, peer }),
+            Err(refused) => Err((refused.into(), None)),
+        }
     }
 }
 
@@ -318,7 +335,7 @@ impl Connector {
 /// unread resets the connection, and the alert that says why is lost on the way: so hear the client
 /// out, for a while.
 #[cfg(feature = "tokio")]
-async fn let_alert_arrive<IO>(mut stream: IO)
+pub(crate) async fn let_alert_arrive<IO>(stream: Option<IO>)
 where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -329,6 +346,7 @@ where
     /// How long is waited for it at most.
     const TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
+    let Some(mut stream) = stream else { return };
     let hear_out = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(BYTES), &mut tokio::io::sink()).await

@@ -6,13 +6,13 @@
 //!
 //! Handshakes run beside the accept loop, each with a time limit, and no more than a fixed number
 //! at once. A connection ends, gracefully, when the peer's certificate does: a live connection is
-//! not a way to outlive it (M-09).
+//! not a way to outlive it, nor is one that was upgraded to another protocol (M-09).
 
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,14 +23,15 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tower_service::Service;
 use zt_core::peer::Peer;
 use zt_core::verified::Verified;
 
-use crate::connection::Acceptor;
+use crate::connection::{Acceptor, HandshakeError, ServerStream, let_alert_arrive};
 
 /// How long a handshake may take: what a peer across the world on a bad line needs, twice over.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,8 +43,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long to leave a listener alone that has run out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// How often in a row it may fail before it counts as broken: for a minute.
-const ACCEPT_RETRIES: u32 = 1_200;
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
+const HTTP2_PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -51,7 +52,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// # Errors
 ///
-/// When the listener breaks. A connection that breaks, or is refused, ends alone.
+/// None at present: a connection that breaks, or is refused, ends alone, and a listener that is short
+/// of file descriptors or memory tries again.
 pub async fn serve<S, B>(listener: TcpListener, acceptor: Acceptor, service: S) -> io::Result<()>
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -72,6 +74,7 @@ pub struct Server {
     acceptor: Acceptor,
     handshake_timeout: Duration,
     max_handshakes: usize,
+    header_timeout: Duration,
     grace: Duration,
     on_refused: Option<OnRefused>,
 }
@@ -85,6 +88,7 @@ impl Server {
             acceptor: acceptor.or_alpn(&[b"h2", b"http/1.1"]),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             max_handshakes: MAX_HANDSHAKES,
+            header_timeout: HEADER_TIMEOUT,
             grace: GRACE,
             on_refused: None,
         }
@@ -102,6 +106,14 @@ impl Server {
     #[must_use]
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.max_handshakes = handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Ends a connection whose peer says nothing for this long after the handshake, or, in HTTP/1.1,
+    /// takes longer than this for the headers of a request that it began; 30 seconds by default.
+    #[must_use]
+    pub const fn header_timeout(mut self, limit: Duration) -> Self {
+        self.header_timeout = limit;
         self
     }
 
@@ -128,7 +140,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the listener breaks. A connection that breaks, or is refused, ends alone.
+    /// None at present: a connection that breaks, or is refused, ends alone, and a listener that is short
+    /// of file descriptors or memory tries again.
     pub async fn serve<S, B>(
         self,
         listener: TcpListener,
@@ -172,17 +185,22 @@ impl Server {
         Ok(())
     }
 
+    /// Does a handshake and gives its place to the next, before a refused peer is heard out.
     async fn handshake(
         &self,
         stream: TcpStream,
         permit: OwnedSemaphorePermit,
-    ) -> Result<crate::connection::ServerStream<TcpStream>, ConnectionRefused> {
-        let _permit = permit;
+    ) -> Result<ServerStream<TcpStream>, ConnectionRefused> {
         // Answers are small and late bytes cost a round trip; a socket without the option works too.
         let _ = stream.set_nodelay(true);
-        match timeout(self.handshake_timeout, self.acceptor.accept(stream)).await {
+        let outcome = timeout(self.handshake_timeout, self.acceptor.shake_hands(stream)).await;
+        drop(permit);
+        match outcome {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(ConnectionRefused::Handshake(error)),
+            Ok(Err((error, refused))) => {
+                let_alert_arrive(refused).await;
+                Err(ConnectionRefused::Handshake(error))
+            }
             Err(_elapsed) => Err(ConnectionRefused::TimedOut { limit: self.handshake_timeout }),
         }
     }
@@ -190,7 +208,7 @@ impl Server {
     /// Serves one connection until the peer leaves, its certificate ends or the server does.
     async fn run<S, B>(
         &self,
-        stream: crate::connection::ServerStream<TcpStream>,
+        stream: ServerStream<TcpStream>,
         from: SocketAddr,
         service: S,
         mut ended: watch::Receiver<()>,
@@ -205,18 +223,135 @@ impl Server {
         let peer = stream.peer().clone();
         let lifetime = peer.validity().remaining(self.acceptor.clock().now());
         let service = TowerToHyperService::new(WithPeer { inner: service, peer, from });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
-        let mut connection =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-        tokio::select! {
-            _outcome = &mut connection => return,
-            () = sleep(lifetime) => {}
-            _ = ended.changed() => {}
+        // HTTP/2 is spoken where both ends agreed on it (RFC 9113 §3.2), and not guessed from what a
+        // peer says first.
+        let mut builder = match stream.alpn() {
+            Some(b"h2") => auto::Builder::new(TokioExecutor::new()).http2_only(),
+            _ => auto::Builder::new(TokioExecutor::new()).http1_only(),
+        };
+        let (interval, limit) = HTTP2_PING;
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(interval)
+            .keep_alive_timeout(limit);
+        let (lease, leased) = watch::channel(());
+        let stream = TokioIo::new(Leased::new(stream, &leased, self.header_timeout));
+        drop(leased);
+        let mut over = pin!(async {
+            tokio::select! {
+                () = sleep(lifetime) => {}
+                _ = ended.changed() => {}
+            }
+        });
+        {
+            let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
+            tokio::select! {
+                _outcome = &mut connection => {}
+                () = &mut over => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(self.grace, connection).await;
+                    return;
+                }
+            }
         }
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(self.grace, connection).await;
+        // If it was upgraded, its stream lives on in the hands of the service.
+        tokio::select! {
+            () = lease.closed() => return,
+            () = over => {}
+        }
+        let _ = timeout(self.grace, lease.closed()).await;
+    }
+}
+
+/// A stream that breaks, for whoever holds it by then, when the sender of its lease is dropped.
+struct Leased<IO> {
+    io: IO,
+    // How long the peer may take to say anything; nothing once it did.
+    silence: Option<Pin<Box<Sleep>>>,
+    // One for each direction, as two tasks may wait for them.
+    read_ends: End,
+    write_ends: End,
+}
+
+/// What is left to wait for; nothing once it is over.
+struct End(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl End {
+    fn of(mut lease: watch::Receiver<()>) -> Self {
+        Self(Some(Box::pin(async move { while lease.changed().await.is_ok() {} })))
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.0.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_pending()) {
+            return Ok(());
+        }
+        self.0 = None;
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+}
+
+impl<IO> Leased<IO> {
+    fn new(io: IO, lease: &watch::Receiver<()>, silence: Duration) -> Self {
+        Self {
+            io,
+            silence: Some(Box::pin(sleep(silence))),
+            read_ends: End::of(lease.clone()),
+            write_ends: End::of(lease.clone()),
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Leased<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.read_ends.check(cx)?;
+        if Pin::new(&mut self.io).poll_read(cx, buf)?.is_ready() {
+            self.silence = None;
+            return Poll::Ready(Ok(()));
+        }
+        match self.silence.as_mut().map(|silence| silence.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Leased<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write_ends.check(cx)?;
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 }
 
@@ -226,6 +361,7 @@ impl fmt::Debug for Server {
             .field("acceptor", &self.acceptor)
             .field("handshake_timeout", &self.handshake_timeout)
             .field("max_handshakes", &self.max_handshakes)
+            .field("header_timeout", &self.header_timeout)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }
@@ -237,7 +373,7 @@ impl fmt::Debug for Server {
 pub enum ConnectionRefused {
     /// The handshake failed.
     #[error(transparent)]
-    Handshake(crate::connection::HandshakeError),
+    Handshake(HandshakeError),
     /// The handshake took too long.
     #[error("the handshake took longer than {limit:?}")]
     TimedOut {
@@ -252,17 +388,12 @@ async fn next(
     handshakes: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(handshakes).acquire_owned().await.map_err(io::Error::other)?;
-    let mut failures = 0u32;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => return Ok((stream, from, permit)),
             Err(error) if is_of_one_connection(&error) => {}
-            Err(error) if failures == ACCEPT_RETRIES => return Err(error),
             // Out of file descriptors or memory: others will give some back.
-            Err(_error) => {
-                failures = failures.saturating_add(1);
-                sleep(ACCEPT_RETRY).await;
-            }
+            Err(_error) => sleep(ACCEPT_RETRY).await,
         }
     }
 }

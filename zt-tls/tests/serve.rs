@@ -1,6 +1,10 @@
 //! The server over real sockets: what reaches a service, and when connections end.
 #![cfg(feature = "serve")]
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test needs and does not get is its failure"
+)]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,9 +16,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -54,6 +59,16 @@ impl tower_service::Service<Request<Incoming>> for WhoIsThere {
         let peer = request.extensions().get::<Verified<Peer>>().map(|peer| peer.id().to_string());
         let from = request.extensions().get::<SocketAddr>().map(SocketAddr::to_string);
         let slow = request.uri().path() == "/slow";
+        if request.uri().path() == "/upgrade" {
+            tokio::spawn(async move {
+                let upgraded = hyper::upgrade::on(request).await.unwrap();
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+            let answer = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+            let answer = answer.header("connection", "upgrade").header("upgrade", "echo");
+            return Box::pin(async move { Ok(answer.body(Full::default()).unwrap()) });
+        }
         Box::pin(async move {
             if slow {
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -150,6 +165,54 @@ async fn a_connection_ends_when_the_certificate_of_its_peer_does() {
     assert!(send.send_request(get("/")).await.is_err());
 }
 
+/// A connection that speaks another protocol by now, one that gives back what it is sent.
+async fn upgraded(stream: ClientStream<TcpStream>) -> TokioIo<Upgraded> {
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection.with_upgrades());
+    let mut request = get("/upgrade");
+    request.headers_mut().insert("connection", "upgrade".parse().unwrap());
+    request.headers_mut().insert("upgrade", "echo".parse().unwrap());
+    let answer = send.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut io = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    assert!(echoes(&mut io).await);
+    io
+}
+
+async fn echoes(io: &mut TokioIo<Upgraded>) -> bool {
+    let mut said = [0; 2];
+    let echo = async {
+        io.write_all(b"hi").await?;
+        io.flush().await?;
+        io.read_exact(&mut said).await
+    };
+    timeout(SOON, echo).await.expect("an answer or an end").is_ok()
+}
+
+#[tokio::test]
+async fn a_connection_that_was_upgraded_ends_when_the_certificate_of_its_peer_does() {
+    let world = start(|server| server.grace(Duration::ZERO)).await;
+    let stream = world.connect(Duration::from_secs(2), "http/1.1").await;
+    let until = SystemClock.now().saturating_add(Duration::from_secs(3));
+    let mut io = upgraded(stream).await;
+    while SystemClock.now() < until {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if !echoes(&mut io).await {
+            return;
+        }
+    }
+    panic!("the peer still speaks, and its certificate has ended");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_upgraded_ends_when_the_server_stops() {
+    let world = start(|server| server.grace(Duration::ZERO)).await;
+    let mut io = upgraded(world.connect(HOUR, "http/1.1").await).await;
+    world.stop.send(()).unwrap();
+    timeout(SOON, world.server).await.expect("it stops").unwrap().unwrap();
+    assert!(!echoes(&mut io).await);
+}
+
 #[tokio::test]
 async fn requests_under_way_finish_when_the_server_stops() {
     let world = start(|server| server).await;
@@ -177,6 +240,14 @@ async fn a_handshake_that_takes_too_long_is_ended() {
     let ended = timeout(SOON, silent.read(&mut [0; 1])).await.expect("it is ended");
     assert!(matches!(ended, Ok(0) | Err(_)));
     assert!(told.recv_timeout(SOON).unwrap());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_silent_after_its_handshake_is_not_waited_for() {
+    let world = start(|server| server.header_timeout(Duration::from_millis(50))).await;
+    let mut silent = world.connect(HOUR, "http/1.1").await;
+    let ended = timeout(SOON, silent.read(&mut [0; 1])).await.expect("it is ended");
+    assert!(matches!(ended, Ok(0) | Err(_)));
 }
 
 #[tokio::test]

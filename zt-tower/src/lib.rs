@@ -13,3 +13,8 @@ pub mod authorize;
 pub mod zero_trust;
 #[cfg(feature = "axum")]
 pub mod extract;
+
+pub use access_tokens::AccessTokens;
+#[cfg(feature = "axum")]
+pub use authorize::RouteTargets;
+pub use zero_trust::ZeroTrust;

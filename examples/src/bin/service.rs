@@ -4,22 +4,18 @@ use axum::{Router, routing::get};
 use zt_core::record::{JsonLines, RecordQueue};
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, SystemClock};
-use zt_identity::{
-    matcher::Authorizer, oidc::access_token::AccessTokenVerifier, source::X509Source,
-};
-use zt_policy::set::PolicySet;
+use zt_identity::{AccessTokenVerifier, Authorizer, X509Source};
+use zt_policy::PolicySet;
 use zt_tls::{Acceptor, serve::serve};
-use zt_tower::access_tokens::AccessTokens;
-use zt_tower::authorize::RouteTargets;
 use zt_tower::extract::{CallingUser, CallingWorkload};
-use zt_tower::zero_trust::ZeroTrust;
+use zt_tower::{AccessTokens, RouteTargets, ZeroTrust};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let domain = TrustDomain::from_name("example.org")?;
     let now = SystemClock.now();
-    let identity =
-        X509Source::from_pem_files(domain.clone(), "svid.pem", "key.pem", "bundle.pem", now)?;
+    let (svid, key, bundle) = ("svid.pem", "key.pem", "bundle.pem");
+    let identity = X509Source::from_pem_files(domain.clone(), svid, key, bundle, now)?;
     let acceptor = Acceptor::new(identity, Authorizer::member_of(domain))?;
 
     let tokens = AccessTokenVerifier::builder("https://login.example.com")?
@@ -38,9 +34,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(serve(listener, acceptor, app).await?)
 }
 
-async fn order(
-    CallingWorkload(service): CallingWorkload,
-    CallingUser(user): CallingUser,
-) -> String {
-    format!("{} reads an order through {}\n", user.subject(), service.id())
+async fn order(CallingWorkload(by): CallingWorkload, CallingUser(user): CallingUser) -> String {
+    format!("{} reads an order through {}\n", user.subject(), by.id())
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
@@ -85,7 +86,10 @@ impl Builder {
         let queue = RecordQueue { handle: Arc::new(Handle(Arc::clone(&shared))) };
         if matches!(self.back_pressure, BackPressure::Wait(_)) {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name("zt-record-wait".into()).spawn(move || shared.watch())?;
+            thread::Builder::new().name("zt-record-wait".into()).spawn(move || {
+                let _closes = CloseOnExit(&shared);
+                shared.watch();
+            })?;
         }
         thread::Builder::new().name("zt-record".into()).spawn(move || {
             let _closes = CloseOnExit(&shared);
@@ -161,20 +165,21 @@ impl RecordQueue {
     ///
     /// # Errors
     ///
-    /// [`Unwritten`] when that takes longer than `limit`, or the sink has died.
+    /// [`Unwritten`] when that takes longer than `limit`, or the sink has died, or it failed and
+    /// records were lost by that.
     pub fn close(&self, limit: Duration) -> Result<(), Unwritten> {
         self.handle.0.close();
         let mut state = self.handle.0.lock();
         let end = Instant::now().checked_add(limit);
         loop {
-            let left = state.pending();
-            let now = Instant::now();
-            if left == 0 {
+            let (left, now) = (state.pending(), Instant::now());
+            let records = left.saturating_add(state.lost);
+            if records == 0 {
                 return Ok(());
             }
             let wait = end.map_or(limit, |end| end.saturating_duration_since(now));
-            if wait.is_zero() || state.dead {
-                return Err(Unwritten { records: left });
+            if left == 0 || wait.is_zero() || state.dead {
+                return Err(Unwritten { records });
             }
             state = wait_on(&self.handle.0.progress, state, wait);
         }
@@ -235,7 +240,7 @@ impl AppendError {
 #[error("{records} records are not written")]
 #[non_exhaustive]
 pub struct Unwritten {
-    /// How many are left.
+    /// How many are left, or were lost since it was closed.
     pub records: usize,
 }
 
@@ -271,7 +276,8 @@ impl Future for Append {
 impl Drop for Append {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.queue.lock().waiting.remove(&ticket);
+            let gone = self.queue.lock().waiting.remove(&ticket);
+            drop(gone); // unlocked: see `Waiting`
         }
     }
 }
@@ -317,16 +323,22 @@ struct State {
     /// Those who wait for room, by ticket, hence in the order they came.
     waiting: BTreeMap<u64, Waiting>,
     next_ticket: u64,
+    /// How many were lost since the queue was closed, as the sink failed.
+    lost: usize,
     closed: bool,
     /// The writer is gone: its sink panicked.
     dead: bool,
     stats: Stats,
 }
 
+/// A waker runs code of an executor, which may poll or drop tasks that use this queue. So it is
+/// woken, and dropped, while the state is not locked.
 struct Waiting {
     record: Record,
     until: Instant,
     waker: Waker,
+    /// It was woken, as its wait is over.
+    told: bool,
 }
 
 impl State {
@@ -378,7 +390,7 @@ impl Shared {
                 let ticket = state.next_ticket;
                 state.next_ticket = ticket.saturating_add(1);
                 let waker = waker.clone();
-                state.waiting.insert(ticket, Waiting { record, until, waker });
+                state.waiting.insert(ticket, Waiting { record, until, waker, told: false });
                 drop(state);
                 self.deadline.notify_one();
                 Offered::Waits(ticket)
@@ -395,22 +407,26 @@ impl Shared {
         };
         let late = Instant::now() >= waiting.until;
         if !closed && !late {
-            waiting.waker.clone_from(waker);
+            let before = mem::replace(&mut waiting.waker, waker.clone());
+            drop(state);
+            drop(before);
             return Offered::Waits(ticket);
         }
-        state.waiting.remove(&ticket);
-        state.refuse(if closed { AppendError::Closed } else { AppendError::Full })
+        let gone = state.waiting.remove(&ticket);
+        let refused = state.refuse(if closed { AppendError::Closed } else { AppendError::Full });
+        drop(state);
+        drop(gone);
+        refused
     }
 
     fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        for waiting in state.waiting.values() {
-            waiting.waker.wake_by_ref();
-        }
+        let wakers: Vec<_> = state.waiting.values().map(|waiting| waiting.waker.clone()).collect();
         drop(state);
         self.work.notify_all();
         self.deadline.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The thread that writes: batch after batch until the queue is closed and empty.
@@ -418,11 +434,11 @@ impl Shared {
         while let Some(batch) = self.next_batch() {
             while sink.append(&batch).is_err() {
                 if !self.try_again() {
-                    self.settle(|stats, n| stats.dropped = stats.dropped.saturating_add(n));
+                    self.settle(false);
                     break;
                 }
             }
-            self.settle(|stats, n| stats.written = stats.written.saturating_add(n));
+            self.settle(true);
         }
     }
 
@@ -438,11 +454,14 @@ impl Shared {
         let size = state.records.len().min(BATCH);
         let batch: Vec<_> = state.records.drain(..size).collect();
         state.in_flight = size;
+        let mut wakers = Vec::new();
         while !state.closed && state.records.len() < self.capacity {
             let Some((_, waiting)) = state.waiting.pop_first() else { break };
             state.enqueue(waiting.record);
-            waiting.waker.wake();
+            wakers.push(waiting.waker);
         }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
         Some(batch)
     }
 
@@ -454,15 +473,21 @@ impl Shared {
         if state.closed || self.back_pressure == BackPressure::Drop {
             return false;
         }
-        let _state = wait_on(&self.work, state, RETRY);
+        // What is enqueued meanwhile does not shorten it.
+        drop(self.work.wait_timeout_while(state, RETRY, |state| !state.closed));
         true
     }
 
-    /// Nothing is in flight any more; `count` says where it went.
-    fn settle(&self, count: impl FnOnce(&mut Stats, u64)) {
+    /// Nothing is in flight any more: it was written, or lost.
+    fn settle(&self, written: bool) {
         let mut state = self.lock();
-        let size = std::mem::take(&mut state.in_flight);
-        count(&mut state.stats, u64::try_from(size).unwrap_or(u64::MAX));
+        let size = mem::take(&mut state.in_flight);
+        let stats = &mut state.stats;
+        let count = if written { &mut stats.written } else { &mut stats.dropped };
+        *count = count.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
+        if state.closed && !written {
+            state.lost = state.lost.saturating_add(size);
+        }
         drop(state);
         self.progress.notify_all();
     }
@@ -472,13 +497,22 @@ impl Shared {
         let mut state = self.lock();
         while !state.closed {
             let now = Instant::now();
-            let mut next: Option<Instant> = None;
-            for waiting in state.waiting.values() {
-                if waiting.until <= now {
-                    waiting.waker.wake_by_ref();
-                } else {
-                    next = Some(next.map_or(waiting.until, |next| next.min(waiting.until)));
+            let (mut late, mut next) = (Vec::new(), None);
+            // All wait equally long, so their waits end in the order of the tickets.
+            for waiting in state.waiting.values_mut() {
+                if waiting.until > now {
+                    next = Some(waiting.until);
+                    break;
                 }
+                if !mem::replace(&mut waiting.told, true) {
+                    late.push(waiting.waker.clone());
+                }
+            }
+            if !late.is_empty() {
+                drop(state);
+                late.into_iter().for_each(Waker::wake);
+                state = self.lock();
+                continue;
             }
             state = match next {
                 Some(next) => wait_on(&self.deadline, state, next.saturating_duration_since(now)),
@@ -496,8 +530,8 @@ fn wait_on<'s>(
     condvar.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Closes the queue when the writer ends, however it ends: a sink that panics must not leave
-/// requests that believe they are recorded.
+/// Closes the queue when one of its threads ends, however it ends: a sink or a waker that panics must
+/// not leave requests that believe they are recorded, or that wait for ever.
 struct CloseOnExit<'s>(&'s Shared);
 
 impl Drop for CloseOnExit<'_> {
@@ -692,6 +726,64 @@ mod tests {
     }
 
     #[test]
+    fn a_sink_that_fails_is_left_alone_however_much_is_enqueued() {
+        let gate = Gate::default();
+        gate.fails.store(true, Ordering::SeqCst);
+        gate.let_go();
+        let queue = RecordQueue::builder().start(gate.clone()).unwrap();
+        let begun = Instant::now();
+        for n in 0..100 {
+            queue.append_blocking(record(n)).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+        let attempts = gate.attempts.load(Ordering::SeqCst);
+        let most = begun.elapsed().as_millis() / RETRY.as_millis() + 1;
+        assert!(u128::try_from(attempts).unwrap() <= most, "{attempts} attempts");
+    }
+
+    #[test]
+    fn closing_says_what_a_sink_that_fails_has_lost() {
+        let (queue, gate) = full(BackPressure::Deny);
+        gate.fails.store(true, Ordering::SeqCst);
+        gate.let_go();
+        assert_eq!(queue.close(SOON), Err(Unwritten { records: 3 }));
+        assert_eq!(queue.close(SOON), Err(Unwritten { records: 3 }));
+        assert_eq!(queue.stats().dropped, 3);
+    }
+
+    #[test]
+    fn whoever_is_woken_may_use_the_queue_at_once() {
+        // As an executor does that polls, or drops, a task where it is woken.
+        struct Uses(RecordQueue, mpsc::Sender<Stats>);
+        impl Wake for Uses {
+            fn wake(self: Arc<Self>) {
+                let _ = self.1.send(self.0.stats());
+            }
+        }
+        let ends: [fn(&RecordQueue, &Gate); 3] = [
+            |_, gate| gate.let_go(),
+            |queue, _| assert!(queue.close(Duration::ZERO).is_err()),
+            |_, _| {}, // the wait ends by itself
+        ];
+        for end in ends {
+            let (queue, gate) = full(BackPressure::Wait(Duration::from_millis(200)));
+            let (tell, told) = mpsc::channel();
+            let waker = Waker::from(Arc::new(Uses(queue.clone(), tell)));
+            let mut append = Box::pin(queue.append(record(3)));
+            assert!(append.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending());
+            let (ended, end_told) = mpsc::channel();
+            let (clone, opened) = (queue.clone(), gate.clone());
+            thread::spawn(move || {
+                end(&clone, &opened);
+                let _ = ended.send(());
+            });
+            told.recv_timeout(SOON).expect("the queue is not locked");
+            end_told.recv_timeout(SOON).expect("it returns");
+            gate.let_go();
+        }
+    }
+
+    #[test]
     fn dropping_the_last_clone_still_writes_what_was_enqueued() {
         let (queue, gate) = full(BackPressure::Wait(SOON));
         let clone = queue.clone();
@@ -700,6 +792,65 @@ mod tests {
         gate.let_go();
         while seen(&gate).len() < 3 {
             thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn every_record_is_accounted_for_however_waits_failures_and_cancellations_interleave() {
+        struct Flaky(Gate, usize);
+        impl RecordSink for Flaky {
+            fn append(&mut self, records: &[Record]) -> io::Result<()> {
+                self.1 += 1;
+                self.0.fails.store(self.1.is_multiple_of(50), Ordering::SeqCst);
+                self.0.append(records)
+            }
+        }
+        for round in 0..4 {
+            let gate = Gate::default();
+            gate.let_go();
+            let limit = Duration::from_millis(if round % 2 == 0 { 1 } else { 200 });
+            let queue = RecordQueue::builder().capacity(3).back_pressure(BackPressure::Wait(limit));
+            let queue = queue.start(Flaky(gate.clone(), round)).unwrap();
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let queue = queue.clone();
+                    thread::spawn(move || {
+                        let (mut taken, mut perhaps) = (0_u64, 0_u64);
+                        for n in 0..200 {
+                            let mut append = Box::pin(queue.append(record(n)));
+                            let waker = Waker::from(Arc::new(Unpark(thread::current())));
+                            let mut context = TaskContext::from_waker(&waker);
+                            let mut polled = append.as_mut().poll(&mut context);
+                            if (n + writer) % 5 == 0 && polled.is_pending() {
+                                perhaps += 1; // cancelled, perhaps after it moved up
+                                continue;
+                            }
+                            while polled.is_pending() {
+                                thread::park_timeout(SOON);
+                                polled = append.as_mut().poll(&mut context);
+                            }
+                            taken += u64::from(matches!(polled, Poll::Ready(Ok(()))));
+                        }
+                        (taken, perhaps)
+                    })
+                })
+                .collect();
+            if round == 3 {
+                thread::sleep(Duration::from_millis(20));
+                let _ = queue.close(Duration::ZERO);
+            }
+            let told = writers.into_iter().map(|writer| writer.join().unwrap());
+            let (taken, perhaps) = told.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            let closed = queue.close(SOON);
+            let stats = queue.stats();
+            assert_eq!(stats.enqueued, stats.written + stats.dropped);
+            assert!(
+                (taken..=taken + perhaps).contains(&stats.enqueued),
+                "{taken} {perhaps} {stats:?}"
+            );
+            assert_eq!(closed.is_err(), stats.dropped > 0, "{closed:?} {stats:?}");
+            assert_eq!(u64::try_from(seen(&gate).len()).unwrap(), stats.written);
+            assert!(queue.handle.0.lock().waiting.is_empty());
         }
     }
 

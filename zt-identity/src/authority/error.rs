@@ -17,6 +17,12 @@ pub enum AuthorityError {
     /// The path is not one of a SPIFFE ID.
     #[error(transparent)]
     SpiffeId(#[from] SpiffeIdError),
+    /// The name of a host is not a DNS name.
+    #[error("{host:?} is not a DNS name")]
+    Host {
+        /// The name, cut to 64 characters.
+        host: String,
+    },
     /// A time is not a date that a certificate can have.
     #[error("{time} is not a date of a certificate")]
     Date {

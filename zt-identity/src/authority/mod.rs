@@ -37,13 +37,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::Timestamp;
 
 pub use self::defect::Defect;
 pub use self::error::AuthorityError;
-use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, KEY_CERT_SIGN, Template, URI};
+use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, DNS, KEY_CERT_SIGN, Template, URI};
 use crate::bundle::{BundleSet, X509Bundle};
 use crate::source::X509Source;
 use crate::x509_identity::X509Identity;
@@ -116,6 +116,7 @@ impl Authority {
             path: path.into(),
             now: self.now,
             lifetime: SVID_LIFETIME,
+            host: None,
             intermediate: false,
             defect: None,
         }
@@ -133,7 +134,7 @@ impl Authority {
         folder: impl AsRef<Path>,
         path: &str,
     ) -> Result<(), AuthorityError> {
-        folder::write(folder.as_ref(), &self.svid(path)?, &self.bundle)
+        self.request(path).write_to_folder(folder)
     }
 }
 
@@ -153,6 +154,7 @@ pub struct SvidRequest<'a> {
     path: String,
     now: Timestamp,
     lifetime: Duration,
+    host: Option<String>,
     intermediate: bool,
     defect: Option<Defect>,
 }
@@ -167,6 +169,13 @@ impl SvidRequest<'_> {
     /// With another lifetime than [`SVID_LIFETIME`].
     pub const fn lasting(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
+        self
+    }
+
+    /// With the DNS name of a host beside the SPIFFE ID, for clients that know servers by their
+    /// hosts: curl, browsers.
+    pub fn for_host(mut self, name: impl Into<String>) -> Self {
+        self.host = Some(name.into());
         self
     }
 
@@ -193,11 +202,21 @@ impl SvidRequest<'_> {
         Ok(X509Identity::new(chain, key)?)
     }
 
+    /// Issues it and writes it, as [`Authority::write_to_folder`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SvidRequest::identity`], and when the files cannot be written.
+    pub fn write_to_folder(self, folder: impl AsRef<Path>) -> Result<(), AuthorityError> {
+        let bundle = self.authority.bundle();
+        folder::write(folder.as_ref(), &self.identity()?, &bundle)
+    }
+
     /// Issues it as it is: a chain, leaf first, and the key of its leaf.
     ///
     /// # Errors
     ///
-    /// [`AuthorityError`] when the path is not one of a SPIFFE ID.
+    /// [`AuthorityError`] when the path is not one of a SPIFFE ID, or the host not a DNS name.
     pub fn issue(
         self,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
@@ -217,9 +236,15 @@ impl SvidRequest<'_> {
 
     fn leaf(&self) -> Result<Template, AuthorityError> {
         let id = SpiffeId::from_path(self.authority.trust_domain.borrowed(), &self.path)?;
+        let mut names = vec![(URI, id.as_str().as_bytes().to_vec())];
+        if let Some(host) = &self.host {
+            DnsName::try_from(host.as_str())
+                .map_err(|_| AuthorityError::Host { host: host.chars().take(64).collect() })?;
+            names.push((DNS, host.as_bytes().to_vec()));
+        }
         let mut leaf = Template {
             subject: "workload".into(),
-            names: vec![(URI, id.as_str().as_bytes().to_vec())],
+            names,
             names_critical: false,
             not_before: self.now.saturating_sub(BACKDATED),
             not_after: self.now.saturating_add(self.lifetime),

@@ -19,6 +19,8 @@ pub(super) const CRL_SIGN: u8 = 0x02;
 
 /// The tag of a URI among alternative names.
 pub(super) const URI: u8 = tag::context(6);
+/// The tag of a DNS name among alternative names.
+pub(super) const DNS: u8 = tag::context(2);
 
 pub(super) struct Template {
     pub(super) subject: String,

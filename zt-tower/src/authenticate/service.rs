@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request, Response};
+use http::header::{AUTHORIZATION, Entry};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::{AuthenticateLayer, ResponseFuture};
@@ -37,9 +37,9 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        if let Some(authorization) = parts.headers.get_mut(AUTHORIZATION) {
-            // Whatever prints the headers from here on does not print the token.
-            HeaderValue::set_sensitive(authorization, true);
+        if let Entry::Occupied(mut authorizations) = parts.headers.entry(AUTHORIZATION) {
+            // Whatever prints the headers from here on does not print a token.
+            authorizations.iter_mut().for_each(|value| value.set_sensitive(true));
         }
         let now = self.layer.now();
         match self.layer.caller(&parts, now) {

@@ -78,6 +78,9 @@ impl<R> AuthorizeLayer<R> {
         let (action, resource) = (&target.action, &target.resource);
         let request = Request::new(caller.principal(), action, resource, &context);
         let decision = self.policy.decide(&request);
+        if !decision.is_of(&request) {
+            return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
+        }
         let record = Record::of(&request, &decision);
         let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
             permit.covers(action, resource).map_err(|_| Denial::Wiring)?;

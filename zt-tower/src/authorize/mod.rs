@@ -7,7 +7,7 @@
 //! 3. the [`Targets`] say what it wants to do to what;
 //! 4. [`Decide`](zt_core::decision::Decide) allows every question it asks: of the workload, and of
 //!    the user where there is one (H-11; else 403, or 503 where no current policy is there);
-//! 5. the permit is for what was asked (else 500);
+//! 5. the decision is of this very request, and its permit for what was asked (else 500);
 //! 6. the decision is recorded (A-04; else 503).
 //!
 //! The service within finds the [`Permitted`] in the extensions. The headers by which a client may

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::support::{BATCH, CART, Inner, Sink, Tokens, clock, from, peer, send, told, unproven};
 use http::Response;
 use http::header::AUTHORIZATION;
-use http::request::Builder;
+use http::request::{Builder, Parts};
 use zt_core::principal::User;
 use zt_tower::authenticate::AuthenticateLayer;
 use zt_tower::caller::Caller;
 use zt_tower::demand::{Demand, UserDemand};
-use zt_tower::denial::{Scope, StepUp};
+use zt_tower::denial::{Denial, Respond, Scope, StepUp};
 use zt_tower::record::Recording;
 
 const CHALLENGE: &str = "Bearer realm=\"zero-trust\"";
@@ -135,6 +135,22 @@ async fn two_authorization_headers_are_400_whatever_they_hold_and_whoever_is_dem
             assert_eq!(told(&refused(&layer, request).await), (400, Some(error)));
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_answers_a_refusal_prints_no_token() {
+    #[derive(Clone)]
+    struct Prints;
+    impl Respond<String> for Prints {
+        fn respond(&self, _: &Denial, request: &Parts) -> Response<String> {
+            Response::new(format!("{:?}", request.headers))
+        }
+    }
+    let request =
+        from(CART).header(AUTHORIZATION, "Bearer one").header(AUTHORIZATION, "Bearer two");
+    let inner = Inner::default();
+    let printed = send(&users().respond(Prints), &inner, request).await.into_body();
+    assert!(!printed.contains("Bearer"), "{printed}");
 }
 
 #[tokio::test]

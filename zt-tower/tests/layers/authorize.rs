@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -183,6 +184,30 @@ async fn a_permit_for_something_else_is_500() {
     let inner = Inner::default();
     assert_eq!(told(&send(&layer, &inner, from(CART)).await), (500, None));
     assert_eq!(inner.calls(), 0);
+}
+
+#[tokio::test]
+async fn the_decision_of_another_request_is_500_and_no_leave() {
+    /// Decides about nobody but the first caller, twice, and gives the second one to the next.
+    #[derive(Default)]
+    struct Keeps(Mutex<Option<Decision>>);
+    impl Decide for Keeps {
+        fn decide(&self, request: &Request<'_>) -> Decision {
+            let kept = self.0.lock().unwrap().replace(Policy::default().decide(request));
+            kept.unwrap_or_else(|| Policy::default().decide(request))
+        }
+    }
+    let layer = ZeroTrust::builder()
+        .tokens(Tokens)
+        .policy(Keeps::default())
+        .without_records()
+        .clock(clock())
+        .build();
+    let inner = Inner::default();
+    let ask = async |id, user| send(&layer, &inner, with_user(id, user)).await.status().as_u16();
+    assert_eq!(ask(CART, "alice").await, 200);
+    assert_eq!(ask(CART, "bob").await, 500);
+    assert_eq!(inner.calls(), 1);
 }
 
 #[tokio::test]

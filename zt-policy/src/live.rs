@@ -1,0 +1,379 @@
+//! Policies of a folder, in force as they are edited.
+//!
+//! [`LivePolicies`] decides by the policies of a folder and looks at the folder again and again:
+//!
+//! 1. a folder that cannot be loaded at first is an error: there is nothing to fall back on;
+//! 2. a change is loaded once it has settled, all files or none, and replaces the policies at once;
+//!    one request is decided by one set, whatever happens meanwhile;
+//! 3. a change that cannot be loaded changes nothing: the last good policies stay in force, the
+//!    failure is counted, and its error is kept for [`LivePolicies::last_error`];
+//! 4. policies that were not found to be those of the folder for longer than a maximum, where there
+//!    is one, are not trusted any more: every question is denied as unavailable until the folder
+//!    loads again. It covers edits that do not load, a folder that is gone, and files that nobody
+//!    looks at.
+//!
+//! Each set that differs from the one before it is a new generation, counted from 1.
+//!
+//! # Deployment caveat
+//!
+//! Without a maximum staleness a broken edit leaves the old policies in force for as long as nobody
+//! repairs it. Watch [`LivePolicies::failures`], or state a maximum.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
+use zt_core::fault::Fault;
+use zt_core::request::Request;
+use zt_core::snapshot::{Snapshot, Versioned};
+use zt_core::time::{Clock, SystemClock, Timestamp};
+use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Look, Watch};
+
+use crate::entity::Entities;
+use crate::evaluate::OnForbidError;
+use crate::folder::FolderError;
+use crate::set::PolicySet;
+
+type OnReload = Box<dyn Fn(&Result<PolicyVersion, Arc<FolderError>>) + Send + Sync>;
+
+/// The policies of a folder, kept current. A clone is the same ones; the last to be dropped ends
+/// the watch.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use zt_policy::live::LivePolicies;
+///
+/// let policies = LivePolicies::builder("policies")
+///     .max_staleness(Duration::from_secs(3600))
+///     .on_reload(|outcome| match outcome {
+///         Ok(version) => eprintln!("policies are now those of generation {}", version.generation),
+///         Err(error) => eprintln!("the policies stay as they were: {error}"),
+///     })
+///     .open()?;
+/// assert_eq!(policies.version().generation, 1);
+/// # Ok::<(), zt_policy::live::LiveError>(())
+/// ```
+#[derive(Clone)]
+pub struct LivePolicies {
+    shared: Arc<Shared>,
+    _watch: Arc<Watch>,
+}
+
+struct Shared {
+    folder: PathBuf,
+    settings: Settings,
+    current: Snapshot<PolicySet>,
+    /// When the policies were last found to be those of the folder, in microseconds.
+    checked: AtomicI64,
+    failures: AtomicU64,
+    /// Held while the folder is loaded, by nobody who decides.
+    attempt: Mutex<Attempt>,
+}
+
+/// The last time that the folder was loaded, or was to be.
+struct Attempt {
+    /// What the folder held, if it was the same before and after.
+    read: Option<Fingerprint>,
+    error: Option<Arc<FolderError>>,
+}
+
+struct Settings {
+    every: Duration,
+    max_staleness: Option<Duration>,
+    clock: Arc<dyn Clock>,
+    entities: Entities,
+    on_forbid_error: OnForbidError,
+    on_reload: Option<OnReload>,
+}
+
+impl LivePolicies {
+    /// The policies of `folder`, looked at every second, without a maximum staleness.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, LiveError> {
+        Self::builder(folder).open()
+    }
+
+    /// The policies of `folder`, with more to be set.
+    pub fn builder(folder: impl Into<PathBuf>) -> Builder {
+        let settings = Settings {
+            every: DEFAULT_INTERVAL,
+            max_staleness: None,
+            clock: Arc::new(SystemClock),
+            entities: Entities::new(),
+            on_forbid_error: OnForbidError::default(),
+            on_reload: None,
+        };
+        Builder { folder: folder.into(), settings }
+    }
+
+    /// The policies that are in force, to keep.
+    #[must_use]
+    pub fn current(&self) -> Arc<Versioned<PolicySet>> {
+        self.shared.current.load_full()
+    }
+
+    /// The version of the policies that are in force.
+    #[must_use]
+    pub fn version(&self) -> PolicyVersion {
+        self.shared.current.load().version()
+    }
+
+    /// How often the folder could not be loaded since the start.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// Why the folder could not be loaded the last time; `None` when it could.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Arc<FolderError>> {
+        self.shared.attempt().error.clone()
+    }
+
+    /// When the policies were last found to be those of the folder.
+    #[must_use]
+    pub fn checked(&self) -> Timestamp {
+        Timestamp::from_micros(self.shared.checked.load(Ordering::Relaxed))
+    }
+
+    /// Whether that is longer ago than the maximum staleness: then everything is denied.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.shared.is_stale()
+    }
+
+    /// Loads the folder now, without waiting for the watch to notice a change. It blocks on the
+    /// file system.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError`] when it cannot be loaded; the policies stay as they were.
+    pub fn reload(&self) -> Result<PolicyVersion, Arc<FolderError>> {
+        self.shared.reload()
+    }
+}
+
+impl Decide for LivePolicies {
+    fn decide(&self, request: &Request<'_>) -> Decision {
+        let current = self.shared.current.load();
+        if self.shared.is_stale() {
+            return Decision::of(request, current.version(), |_| Answer::unavailable());
+        }
+        current.decide(request)
+    }
+}
+
+impl Shared {
+    fn is_stale(&self) -> bool {
+        self.settings.max_staleness.is_some_and(|limit| {
+            let checked = Timestamp::from_micros(self.checked.load(Ordering::Relaxed));
+            self.settings.clock.now().since(checked) > limit
+        })
+    }
+
+    fn attempt(&self) -> MutexGuard<'_, Attempt> {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rules 2 and 3.
+    fn reload(&self) -> Result<PolicyVersion, Arc<FolderError>> {
+        let mut attempt = self.attempt();
+        // As of before the reading: what is changed meanwhile is not covered by it.
+        let begun = self.settings.clock.now();
+        let before = Fingerprint::of(watched(&self.folder));
+        let loaded = self.settings.load(&self.folder).map_err(Arc::new);
+        attempt.read = (Fingerprint::of(watched(&self.folder)) == before).then_some(before);
+        attempt.error = loaded.as_ref().err().map(Arc::clone);
+        let outcome = loaded.map(|policies| self.replace(policies));
+        match &outcome {
+            Ok(_) => self.checked.store(begun.as_micros(), Ordering::Relaxed),
+            Err(_) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(attempt);
+        if let Some(hook) = &self.settings.on_reload {
+            hook(&outcome);
+        }
+        outcome
+    }
+
+    /// Puts policies in force, unless they are the ones that are. Called under the lock, so that
+    /// generations are given out in their order.
+    fn replace(&self, policies: PolicySet) -> PolicyVersion {
+        let current = self.current.load().version();
+        if policies.version().digest == current.digest {
+            return current;
+        }
+        let policies = policies.with_generation(current.generation.saturating_add(1));
+        let version = policies.version();
+        self.current.replace(policies);
+        version
+    }
+
+    fn looked(&self, look: Look) {
+        // What is unsettled is known to nobody yet.
+        let Look::Settled(now) = look else { return };
+        let attempt = self.attempt();
+        if attempt.read != Some(now) {
+            drop(attempt);
+            // Kept and counted where it failed.
+            let _ = self.reload();
+        } else if attempt.error.is_none() {
+            self.checked.store(self.settings.clock.now().as_micros(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// What policies are read from: the folder, and what it is the mount of where it is a ConfigMap.
+fn watched(folder: &Path) -> [PathBuf; 2] {
+    [folder.to_owned(), folder.join("..data")]
+}
+
+impl Settings {
+    fn load(&self, folder: &Path) -> Result<PolicySet, FolderError> {
+        Ok(PolicySet::from_folder(folder)?
+            .with_entities(self.entities.clone())
+            .on_forbid_error(self.on_forbid_error))
+    }
+}
+
+impl fmt::Debug for LivePolicies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LivePolicies")
+            .field("folder", &self.shared.folder)
+            .field("version", &self.version())
+            .field("failures", &self.failures())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens [`LivePolicies`].
+#[must_use]
+pub struct Builder {
+    folder: PathBuf,
+    settings: Settings,
+}
+
+impl Builder {
+    /// Looks at the folder this often; every second by default. A change is loaded at the second
+    /// look that finds it.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.settings.every = interval;
+        self
+    }
+
+    /// Denies every question as unavailable once the policies were not found to be those of the
+    /// folder for longer than this; no limit by default.
+    pub fn max_staleness(mut self, limit: Duration) -> Self {
+        self.settings.max_staleness = Some(limit);
+        self
+    }
+
+    /// Takes the time from here; from the operating system by default.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// With entities that every request sees, as [`PolicySet::with_entities`].
+    pub fn entities(mut self, entities: Entities) -> Self {
+        self.settings.entities = entities;
+        self
+    }
+
+    /// With another answer where a forbid cannot be evaluated.
+    pub fn on_forbid_error(mut self, on_forbid_error: OnForbidError) -> Self {
+        self.settings.on_forbid_error = on_forbid_error;
+        self
+    }
+
+    /// Calls this after every attempt to load a change, from the thread that looks: to log it, to
+    /// count it, to end connections that were admitted under other policies. Should it panic,
+    /// nobody looks any more, and the maximum staleness is what is left.
+    pub fn on_reload(
+        mut self,
+        hook: impl Fn(&Result<PolicyVersion, Arc<FolderError>>) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.on_reload = Some(Box::new(hook));
+        self
+    }
+
+    /// Loads the folder and begins to look at it.
+    ///
+    /// # Errors
+    ///
+    /// [`LiveError`] when the folder cannot be loaded, when the maximum staleness is so short that
+    /// the policies would be stale between two looks, or when the thread cannot be started.
+    pub fn open(self) -> Result<LivePolicies, LiveError> {
+        let Self { folder, settings } = self;
+        let every = settings.every;
+        if let Some(max_staleness) = settings.max_staleness
+            && max_staleness < every.saturating_mul(2)
+        {
+            return Err(LiveError::StaleBetweenLooks { max_staleness, every });
+        }
+        let seen = Fingerprint::of(watched(&folder));
+        let checked = settings.clock.now();
+        let policies = settings.load(&folder)?;
+        let read = (Fingerprint::of(watched(&folder)) == seen).then_some(seen);
+        let shared = Arc::new(Shared {
+            folder: folder.clone(),
+            settings,
+            current: Snapshot::new(policies),
+            checked: AtomicI64::new(checked.as_micros()),
+            failures: AtomicU64::new(0),
+            attempt: Mutex::new(Attempt { read, error: None }),
+        });
+        let looking = Arc::clone(&shared);
+        let paths = watched(&folder);
+        let watch = Watch::start_looking(paths, seen, every, move |look| looking.looked(look))?;
+        Ok(LivePolicies { shared, _watch: Arc::new(watch) })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Why the policies of a folder cannot be kept current.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LiveError {
+    /// The folder cannot be loaded.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Good policies would be stale before they are looked at again.
+    #[error(
+        "a maximum staleness of {max_staleness:?} is shorter than two looks, one every {every:?}"
+    )]
+    StaleBetweenLooks {
+        /// The maximum.
+        max_staleness: Duration,
+        /// How often is looked.
+        every: Duration,
+    },
+    /// The thread that looks cannot be started.
+    #[error("the thread that looks at the folder cannot be started")]
+    Watch(#[from] io::Error),
+}
+
+impl LiveError {
+    /// Whose fault it is: that of whoever deployed the folder, or of the program.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests;
