@@ -342,11 +342,12 @@ fn caller() -> impl Strategy<Value = Verified<Principal>> {
             let id = SpiffeId::parse(&format!("spiffe://example.org{path}")).unwrap();
             WorkloadId::from(id)
         }),
-        select(&["https://k", "https://k#x"][..]).prop_map(|issuer| WorkloadId::ServiceAccount {
-            issuer: issuer.into(),
-            namespace: "shop".into(),
-            name: "cart".into(),
-        }),
+        (select(&["https://k", "https://k", "https://k#x"][..]), select(&["shop", "shop:x"][..]))
+            .prop_map(|(issuer, namespace)| WorkloadId::ServiceAccount {
+                issuer: issuer.into(),
+                namespace: namespace.into(),
+                name: "cart".into(),
+            }),
     ];
     let user = (
         select(&["alice", "bob"][..]),

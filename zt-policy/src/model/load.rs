@@ -107,6 +107,9 @@ fn service_account(
 ) -> Result<EntityNo, Stop> {
     let words = run.tables().vocabulary;
     unambiguous(issuer)?;
+    if namespace.contains(':') {
+        return Err(Stop::Error);
+    }
     facts(run, own, &ACCOUNT_FACTS)?;
     for (fact, value) in [(words.issuer, issuer), (words.namespace, namespace), (words.name, name)]
     {
