@@ -6,9 +6,9 @@
 mod hoist;
 
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
 use zt_core::fault::Fault;
 
 use self::hoist::{Choice, Paths};
@@ -59,7 +59,7 @@ impl Program {
             check(policy)?;
         }
         let mut layer = Layer::default();
-        let (base, hasher) = (Layer::default(), RandomState::new());
+        let (base, hasher) = (Layer::default(), RandomState::default());
         let store = Store::new(&base, &mut layer, &hasher, UNBOUNDED);
         let mut compiler = Compiler {
             store,

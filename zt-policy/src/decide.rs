@@ -58,6 +58,7 @@ pub struct Scratch {
     climb: Vec<EntityNo>,
     joined: String,
     found: Vec<Span>,
+    asked: usize,
 }
 
 /// What a request knows of an entity besides the program.
@@ -74,6 +75,13 @@ impl Scratch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many policies the last answer has asked: those that the index could not rule out, but
+    /// for those whose answer could change nothing any more.
+    #[must_use]
+    pub const fn asked(&self) -> usize {
+        self.asked
     }
 }
 
@@ -171,6 +179,7 @@ pub(crate) struct Run<'a> {
     climb: &'a mut Vec<EntityNo>,
     joined: &'a mut String,
     found: &'a mut Vec<Span>,
+    asked: &'a mut usize,
 }
 
 impl<'a> Run<'a> {
@@ -180,13 +189,14 @@ impl<'a> Run<'a> {
     ///
     /// [`Stop::Full`] where the program leaves no numbers.
     pub(crate) fn begin(tables: &'a Tables, scratch: &'a mut Scratch) -> Result<Self, Stop> {
-        let Scratch { layer, bench, overlay, parents, above, climb, joined, found } = scratch;
+        let Scratch { layer, bench, overlay, parents, above, climb, joined, found, asked } =
+            scratch;
         layer.begin(&tables.layer)?;
         bench.clear();
         overlay.clear();
         parents.clear();
         let store = Store::new(&tables.layer, layer, &tables.hasher, CAPACITY);
-        Ok(Self { tables, store, bench, overlay, parents, above, climb, joined, found })
+        Ok(Self { tables, store, bench, overlay, parents, above, climb, joined, found, asked })
     }
 
     /// The program.
@@ -312,6 +322,7 @@ impl<'a> Run<'a> {
         let frame = Frame { asked, above };
         self.find(&frame)?;
         let mut first = First::default();
+        *self.asked = 0;
         for place in 0..self.found.len() {
             let list = self.found.get(place).copied().unwrap_or_default();
             for no in tables.index.rules(list) {
@@ -319,6 +330,7 @@ impl<'a> Run<'a> {
                 if !first.could_change(rule.effect, *no, on_forbid_error) {
                     continue;
                 }
+                *self.asked = self.asked.saturating_add(1);
                 match self.applies(rule, &frame) {
                     Ok(true) => first.applies(rule.effect, *no),
                     Ok(false) => {}

@@ -1,8 +1,9 @@
 //! A compiled policy set: flat, numbered, never changed.
 
 use std::fmt;
-use std::hash::RandomState;
 use std::sync::Arc;
+
+use foldhash::quality::RandomState;
 
 use crate::expr::{BinaryOp, Function};
 use crate::index::Index;

@@ -6,7 +6,9 @@
 //! program's number. A request can be given a limited amount only.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+
+use foldhash::quality::RandomState;
 
 use crate::entity::Entity;
 use crate::extension::datetime::DateTime;
