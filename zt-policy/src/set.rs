@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use zt_core::danger;
 use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
 use zt_core::fault::Fault;
-use zt_core::request::{Question, Request};
+use zt_core::request::{Question, Request, SubjectKind};
 
 use crate::cedar::refusal::NotCedar;
 use crate::cedar::{est, text};
@@ -27,6 +27,7 @@ use crate::compile::CompileError;
 use crate::decide::{Run, Scratch};
 use crate::entity::Entities;
 use crate::evaluate::{OnForbidError, Outcome};
+use crate::explain::Explanation;
 use crate::expr::MAX_DEPTH;
 use crate::model::load::{Loaded, load};
 use crate::model::{self, Unaskable};
@@ -200,6 +201,30 @@ impl PolicySet {
     }
 }
 
+impl PolicySet {
+    /// Why a request is answered as it is, question by question. It takes as long as there are
+    /// policies: it is for people, after the decision.
+    ///
+    /// A question that cannot be put to Cedar is explained by the rule that it breaks. What is over
+    /// a limit of [`decide`](crate::decide) is explained as if it were not.
+    pub fn explain(
+        &self,
+        request: &Request<'_>,
+    ) -> Vec<(SubjectKind, Result<Explanation, Unaskable>)> {
+        let mut explained = Vec::new();
+        let decision = Decision::of(request, self.version, |question| {
+            let explanation = model::ask(question, &self.entities).map(|asked| {
+                let (request, entities) = (&asked.request, &asked.entities);
+                Explanation::of(&self.policies, request, entities, self.on_forbid_error)
+            });
+            explained.push((question.subject().kind(), explanation));
+            Answer::not_permitted()
+        });
+        drop(decision);
+        explained
+    }
+}
+
 impl Decide for PolicySet {
     fn decide(&self, request: &Request<'_>) -> Decision {
         with_scratch(|scratch| {
@@ -361,6 +386,7 @@ mod tests {
     use zt_core::verified::Verified;
 
     use super::*;
+    use crate::explain::Clause;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn cart() -> Verified<Principal> {
@@ -412,6 +438,22 @@ mod tests {
         assert_eq!(denied(&decide(&set, &cart(), &order())), None);
         let decision = decide(&set, &alice(), &order());
         assert_eq!(denied(&decision), Some((SubjectKind::User, DenyReason::NotPermitted)));
+    }
+
+    #[test]
+    fn each_question_is_explained() {
+        let set = PolicySet::parse("p", SHOP).unwrap();
+        let (action, context) = (Action::new("read"), Context::at(Timestamp::EPOCH));
+        let explained = set.explain(&Request::new(&alice(), &action, &order(), &context));
+        let [(SubjectKind::Workload, Ok(workload)), (SubjectKind::User, Ok(user))] = &*explained
+        else {
+            panic!("{explained:?}")
+        };
+        assert_eq!(workload.permits, ["shop".into()]);
+        assert_eq!(user.nearest.as_ref().unwrap().failed, Clause::Principal);
+        let root = Resource::new("User", "root");
+        let refused = set.explain(&Request::new(&cart(), &action, &root, &context));
+        assert!(matches!(&*refused, [(SubjectKind::Workload, Err(Unaskable::OwnType { .. }))]));
     }
 
     #[test]
