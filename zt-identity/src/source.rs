@@ -253,7 +253,7 @@ impl PemFiles {
     }
 
     fn paths(&self) -> impl Iterator<Item = &Path> {
-        let bundles = self.bundles.iter().map(|(_, path)| path);
+        let bundles = self.bundles.iter().map(|(_, path, _)| path);
         let files = [&self.chain, &self.key].into_iter().chain(bundles).chain(&self.crls);
         files.map(PathBuf::as_path)
     }
