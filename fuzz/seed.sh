@@ -85,6 +85,19 @@ for without in [None, *claims]:
     seed("access_token_claims", compact({k: v for k, v in claims.items() if k != without}))
     seed("json", compact({k: v for k, v in claims.items() if k != without}))
 
+# Tokens and bundles of workloads.
+def base64url(text):
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+for case in load("spiffe/jwt_svid_cases.json")["cases"]:
+    header = case.get("header_json") or compact(case.get("header"))
+    payload = case.get("claims_json") or compact(case.get("claims"))
+    seed("jwt_svid", case.get("token") or f"{base64url(header)}.{base64url(payload)}.AA")
+for document in data.glob("spiffe/bundles/*.json"):
+    seed("jwt_bundle", document.read_bytes())
+claims = load("spiffe/k8s_token_cases.json")["doc_example"]
+for without in [None, *claims]:
+    seed("service_account", compact({k: v for k, v in claims.items() if k != without}))
+
 # Cedar.
 def corpus():
     with open(data / "policy/cedar/handwritten.jsonl") as lines:

@@ -1,7 +1,5 @@
 //! Revocation lists that openssl writes, and ours as openssl reads them.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -21,7 +21,14 @@ pub mod x509_identity;
 pub mod matcher;
 pub mod jws;
 pub mod claims;
+pub mod confirmation;
+pub mod unadmitted;
+pub mod jwt_bundle;
+pub mod jwt_svid;
+#[cfg(feature = "unstable-wit")]
+pub mod wit_svid;
 pub mod oidc;
+pub mod service_account;
 pub mod possession;
 pub mod source;
 #[cfg(feature = "authority")]

@@ -18,7 +18,8 @@
 //! used.
 //! Files that are written while they are read do not fit together, and are refused until they do.
 //!
-//! Nothing watches the files: call [`X509Source::reload`] on a timer, well within an SVID's life.
+//! [`X509Source::watch`] reads the files again whenever they change, and [`X509Source::reload`] when
+//! it is called.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,7 +30,8 @@ use zt_core::fault::Fault;
 use zt_core::secret::Secret;
 use zt_core::snapshot::{Guard, Snapshot, Versioned};
 use zt_core::spiffe::TrustDomain;
-use zt_core::time::{OutsideValidity, Timestamp};
+use zt_core::time::{Clock, OutsideValidity, Timestamp};
+use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
 use crate::bundle::{BundleError, BundleSet, SpiffeBundle, SpiffeBundleError, X509Bundle};
 use crate::revocation::{RevocationListError, RevocationLists};
@@ -160,6 +162,43 @@ impl X509Source {
         }
         Ok(self.0.current.replace(material))
     }
+
+    /// Reads the files again whenever their contents change, until the watch is dropped, and tells
+    /// `on_reload` how that went. They are looked at once a second
+    /// ([`DEFAULT_INTERVAL`]), by a thread of the watch; a swap by a rename or by the symlinks of a
+    /// Kubernetes volume is a change like any other.
+    ///
+    /// ```no_run
+    /// # use zt_core::spiffe::TrustDomain;
+    /// # use zt_core::time::{Clock, SystemClock};
+    /// # use zt_identity::source::X509Source;
+    /// # let (domain, now) = (TrustDomain::from_name("example.org")?, SystemClock.now());
+    /// let source = X509Source::from_pem_files(domain, "svid.pem", "key.pem", "bundle.pem", now)?;
+    /// let _watch = source.watch(SystemClock, |outcome| {
+    ///     if let Err(error) = outcome {
+    ///         eprintln!("the identity stays as it was: {error}");
+    ///     }
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError::NoFiles`], and [`X509SourceError::Watch`] when no thread can be started.
+    pub fn watch(
+        &self,
+        clock: impl Clock + 'static,
+        mut on_reload: impl FnMut(Result<u64, X509SourceError>) + Send + 'static,
+    ) -> Result<Watch, X509SourceError> {
+        let files = self.0.files.as_ref().ok_or(X509SourceError::NoFiles)?;
+        let paths: Vec<PathBuf> = files.paths().map(Path::to_owned).collect();
+        // What changed since it was loaded is loaded now; what changes from here on is noticed.
+        let seen = Fingerprint::of(&paths);
+        on_reload(self.reload(clock.now()));
+        let source = self.clone();
+        let reload = move || on_reload(source.reload(clock.now()));
+        Watch::start(paths, seen, DEFAULT_INTERVAL, reload).map_err(X509SourceError::Watch)
+    }
 }
 
 /// The files of an identity, of the bundles that it believes, and of revocation lists.
@@ -211,6 +250,12 @@ impl PemFiles {
     pub fn with_crl(mut self, crl: impl Into<PathBuf>) -> Self {
         self.crls.push(crl.into());
         self
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let bundles = self.bundles.iter().map(|(_, path, _)| path);
+        let files = [&self.chain, &self.key].into_iter().chain(bundles).chain(&self.crls);
+        files.map(PathBuf::as_path)
     }
 
     fn read(&self, now: Timestamp) -> Result<X509Material, X509SourceError> {
@@ -320,6 +365,9 @@ pub enum X509SourceError {
         /// Why not.
         source: SpiffeBundleError,
     },
+    /// The files cannot be watched.
+    #[error("the files cannot be watched")]
+    Watch(#[source] io::Error),
     /// A revocation list does not load.
     #[error("the revocation lists of {path:?} cannot be loaded")]
     Crl {
@@ -335,7 +383,7 @@ impl X509SourceError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::NoFiles => Fault::Caller,
+            Self::NoFiles | Self::Watch(_) => Fault::Caller,
             Self::File { .. }
             | Self::FileTooLong { .. }
             | Self::Identity(_)

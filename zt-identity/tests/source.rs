@@ -210,3 +210,32 @@ fn a_source_without_files_cannot_be_reloaded() {
     assert!(matches!(refused, X509SourceError::NoFiles));
     assert_eq!(refused.fault(), Fault::Caller);
 }
+
+#[test]
+fn files_that_change_are_read_again_and_bad_ones_change_nothing() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use zt_core::time::ManualClock;
+
+    const SOON: Duration = Duration::from_secs(10);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(TrustDomain::from_name("example.org").unwrap(), NOW).unwrap();
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let domain = authority.trust_domain().clone();
+    let (svid, key, bundle) = (path("svid.pem"), path("key.pem"), path("bundle.pem"));
+    let source = X509Source::from_pem_files(domain, &svid, &key, &bundle, NOW).unwrap();
+
+    let (tell, told) = mpsc::channel();
+    let watch = source.watch(ManualClock::at(NOW), move |outcome| tell.send(outcome).unwrap());
+    let _watch = watch.unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 1);
+
+    std::fs::write(&svid, "torn").unwrap();
+    assert!(told.recv_timeout(SOON).unwrap().is_err());
+    assert_eq!(source.generation(), 1);
+
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 2);
+    assert_eq!(source.generation(), 2);
+}

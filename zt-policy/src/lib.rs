@@ -40,7 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`live::LivePolicies`] keeps to the policies of a folder while they are edited.
+//! [`LivePolicies`] keeps to the policies of a folder while they are edited.
 //!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
 //! [`model`].
@@ -85,4 +85,5 @@ pub mod live;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use live::LivePolicies;
 pub use set::PolicySet;

@@ -1,7 +1,8 @@
 //! The one authority for development and tests.
 //!
 //! An [`Authority`] is the root of a trust domain, in memory: it issues X.509-SVIDs that meet the
-//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`].
+//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`]. It issues
+//! JWT-SVIDs too. An [`Issuer`] plays the OpenID provider, without any HTTP.
 //!
 //! # Not for production
 //!
@@ -33,6 +34,9 @@ mod defect;
 mod folder;
 mod crl;
 mod intermediate;
+mod signing_key;
+mod issuer;
+mod jwt;
 
 use std::fmt;
 use std::path::Path;
@@ -48,6 +52,9 @@ pub use self::crl::{CRL_LIFETIME, CrlDefect, CrlRequest};
 pub use self::defect::Defect;
 pub use self::error::AuthorityError;
 pub use self::intermediate::Intermediate;
+pub use self::issuer::{Issuer, TOKEN_LIFETIME};
+pub use self::jwt::JWT_SVID_LIFETIME;
+use self::signing_key::SigningKey;
 use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, DNS, KEY_CERT_SIGN, Template, URI};
 use crate::bundle::{BundleSet, X509Bundle};
 use crate::certificate::Certificate;
@@ -71,6 +78,7 @@ pub struct Authority {
     bundle: X509Bundle,
     // The serial numbers of what was revoked by `revoke`.
     revoked: Mutex<Vec<Vec<u8>>>,
+    jwt_key: SigningKey,
 }
 
 impl Authority {
@@ -85,7 +93,15 @@ impl Authority {
         let root = authority_template(&trust_domain, "root", now, ROOT_LIFETIME);
         let certificate = root.self_signed(&key)?;
         let bundle = X509Bundle::from_der_certs(trust_domain.clone(), [certificate], now)?;
-        Ok(Self { trust_domain, now, key, root, bundle, revoked: Mutex::default() })
+        Ok(Self {
+            trust_domain,
+            now,
+            key,
+            root,
+            bundle,
+            revoked: Mutex::default(),
+            jwt_key: SigningKey::generate()?,
+        })
     }
 
     /// The trust domain.
