@@ -1,6 +1,5 @@
 //! Revocation lists that openssl writes, and ours as openssl reads them.
 
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
