@@ -18,7 +18,8 @@
 //! used.
 //! Files that are written while they are read do not fit together, and are refused until they do.
 //!
-//! Nothing watches the files: call [`X509Source::reload`] on a timer, well within an SVID's life.
+//! [`X509Source::watch`] reads the files again whenever they change, and [`X509Source::reload`] when
+//! it is called.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,9 +30,10 @@ use zt_core::fault::Fault;
 use zt_core::secret::Secret;
 use zt_core::snapshot::{Guard, Snapshot, Versioned};
 use zt_core::spiffe::TrustDomain;
-use zt_core::time::{OutsideValidity, Timestamp};
+use zt_core::time::{Clock, OutsideValidity, Timestamp};
+use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
-use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::bundle::{BundleError, BundleSet, SpiffeBundle, SpiffeBundleError, X509Bundle};
 use crate::revocation::{RevocationListError, RevocationLists};
 use crate::x509_identity::{X509Identity, X509IdentityError};
 
@@ -160,15 +162,59 @@ impl X509Source {
         }
         Ok(self.0.current.replace(material))
     }
+
+    /// Reads the files again whenever their contents change, until the watch is dropped, and tells
+    /// `on_reload` how that went. They are looked at once a second
+    /// ([`DEFAULT_INTERVAL`]), by a thread of the watch; a swap by a rename or by the symlinks of a
+    /// Kubernetes volume is a change like any other.
+    ///
+    /// ```no_run
+    /// # use zt_core::spiffe::TrustDomain;
+    /// # use zt_core::time::{Clock, SystemClock};
+    /// # use zt_identity::source::X509Source;
+    /// # let (domain, now) = (TrustDomain::from_name("example.org")?, SystemClock.now());
+    /// let source = X509Source::from_pem_files(domain, "svid.pem", "key.pem", "bundle.pem", now)?;
+    /// let _watch = source.watch(SystemClock, |outcome| {
+    ///     if let Err(error) = outcome {
+    ///         eprintln!("the identity stays as it was: {error}");
+    ///     }
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError::NoFiles`], and [`X509SourceError::Watch`] when no thread can be started.
+    pub fn watch(
+        &self,
+        clock: impl Clock + 'static,
+        mut on_reload: impl FnMut(Result<u64, X509SourceError>) + Send + 'static,
+    ) -> Result<Watch, X509SourceError> {
+        let files = self.0.files.as_ref().ok_or(X509SourceError::NoFiles)?;
+        let paths: Vec<PathBuf> = files.paths().map(Path::to_owned).collect();
+        // What changed since it was loaded is loaded now; what changes from here on is noticed.
+        let seen = Fingerprint::of(&paths);
+        on_reload(self.reload(clock.now()));
+        let source = self.clone();
+        let reload = move || on_reload(source.reload(clock.now()));
+        Watch::start(paths, seen, DEFAULT_INTERVAL, reload).map_err(X509SourceError::Watch)
+    }
 }
 
-/// The PEM files of an identity and of the bundles that it believes.
+/// The files of an identity, of the bundles that it believes, and of revocation lists.
 #[derive(Clone, Debug)]
 pub struct PemFiles {
     chain: PathBuf,
     key: PathBuf,
-    bundles: Vec<(TrustDomain, PathBuf)>,
+    bundles: Vec<(TrustDomain, PathBuf, Form)>,
     crls: Vec<PathBuf>,
+}
+
+/// What a bundle is written as.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Pem,
+    Spiffe,
 }
 
 impl PemFiles {
@@ -181,7 +227,20 @@ impl PemFiles {
     /// These files and the roots of one trust domain more.
     #[must_use]
     pub fn with_bundle(mut self, trust_domain: TrustDomain, bundle: impl Into<PathBuf>) -> Self {
-        self.bundles.push((trust_domain, bundle.into()));
+        self.bundles.push((trust_domain, bundle.into(), Form::Pem));
+        self
+    }
+
+    /// These files and the bundle of one trust domain more, in SPIFFE's JSON ([`SpiffeBundle`]).
+    /// Keys for other kinds of SVIDs are passed over. A bundle without roots is one that vouches
+    /// for nobody; a certificate in it that cannot be a root is refused.
+    #[must_use]
+    pub fn with_spiffe_bundle(
+        mut self,
+        trust_domain: TrustDomain,
+        bundle: impl Into<PathBuf>,
+    ) -> Self {
+        self.bundles.push((trust_domain, bundle.into(), Form::Spiffe));
         self
     }
 
@@ -193,19 +252,28 @@ impl PemFiles {
         self
     }
 
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let bundles = self.bundles.iter().map(|(_, path, _)| path);
+        let files = [&self.chain, &self.key].into_iter().chain(bundles).chain(&self.crls);
+        files.map(PathBuf::as_path)
+    }
+
     fn read(&self, now: Timestamp) -> Result<X509Material, X509SourceError> {
         let key = Secret::new(read_file(&self.key, MAX_FILE_LEN)?);
         let identity =
             X509Identity::from_pem(&read_file(&self.chain, MAX_FILE_LEN)?, key.expose())?;
         identity.validity().check(now)?;
         let mut bundles = BundleSet::new();
-        for (trust_domain, path) in &self.bundles {
-            let pem = read_file(path, MAX_FILE_LEN)?;
-            let bundle =
-                X509Bundle::from_pem(trust_domain.clone(), &pem, now).map_err(|source| {
-                    X509SourceError::Bundle { trust_domain: trust_domain.clone(), source }
-                })?;
-            bundles = bundles.with(bundle);
+        for (trust_domain, path, form) in &self.bundles {
+            let text = read_file(path, MAX_FILE_LEN)?;
+            let bundle = match form {
+                Form::Pem => X509Bundle::from_pem(trust_domain.clone(), &text, now),
+                Form::Spiffe => from_spiffe(trust_domain, path, &text, now)?,
+            };
+            bundles = bundles.with(bundle.map_err(|source| X509SourceError::Bundle {
+                trust_domain: trust_domain.clone(),
+                source,
+            })?);
         }
         Ok(X509Material { identity, bundles: bundles.with_revocation_lists(self.read_crls()?) })
     }
@@ -219,6 +287,23 @@ impl PemFiles {
         }
         Ok(all)
     }
+}
+
+/// Whoever writes the file meant each of its roots, as in PEM. Those that have expired may stay.
+fn from_spiffe(
+    trust_domain: &TrustDomain,
+    path: &Path,
+    json: &[u8],
+    now: Timestamp,
+) -> Result<Result<X509Bundle, BundleError>, X509SourceError> {
+    let document = SpiffeBundle::from_json(json)
+        .map_err(|source| X509SourceError::SpiffeBundle { path: path.into(), source })?;
+    let (bundle, left_out) = document.x509_bundle(trust_domain.clone(), now);
+    let broken = left_out
+        .into_iter()
+        .map(|(_, error)| error)
+        .find(|error| !matches!(error, BundleError::NoRoots { .. }));
+    Ok(broken.map_or(Ok(bundle), Err))
 }
 
 fn read_file(path: &Path, max_len: u64) -> Result<Vec<u8>, X509SourceError> {
@@ -272,6 +357,17 @@ pub enum X509SourceError {
         /// Why not.
         source: BundleError,
     },
+    /// The files cannot be watched.
+    #[error("the files cannot be watched")]
+    Watch(#[source] io::Error),
+    /// A file is not a bundle in SPIFFE's JSON.
+    #[error("{path:?} is not a SPIFFE bundle")]
+    SpiffeBundle {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: SpiffeBundleError,
+    },
     /// A revocation list does not load.
     #[error("the revocation lists of {path:?} cannot be loaded")]
     Crl {
@@ -287,12 +383,13 @@ impl X509SourceError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::NoFiles => Fault::Caller,
+            Self::NoFiles | Self::Watch(_) => Fault::Caller,
             Self::File { .. }
             | Self::FileTooLong { .. }
             | Self::Identity(_)
             | Self::Validity(_)
             | Self::Bundle { .. }
+            | Self::SpiffeBundle { .. }
             | Self::Crl { .. } => Fault::Authority,
         }
     }

@@ -11,7 +11,7 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
-use zt_identity::bundle::BundleSet;
+use zt_identity::bundle::{BundleSet, SpiffeBundle, X509Bundle};
 use zt_identity::revocation::{RevocationError, RevocationListError};
 use zt_identity::source::{PemFiles, X509Source, X509SourceError};
 use zt_identity::x509_identity::X509IdentityError;
@@ -136,6 +136,32 @@ fn each_trust_domain_has_its_file() {
 }
 
 #[test]
+fn a_bundle_may_be_in_the_json_of_spiffe() {
+    let other = Authority::new(domain("other.test"), NOW).unwrap();
+    let folder = written(&authority());
+    let path = |name| folder.path().join(name);
+    let write = |json: &str| fs::write(path("other.json"), json).unwrap();
+    write(&SpiffeBundle::of_roots(&other.bundle()).to_json());
+    let files = PemFiles::new(path("svid.pem"), path("key.pem"))
+        .with_spiffe_bundle(domain("other.test"), path("other.json"));
+    let source = X509Source::open(files, NOW).unwrap();
+    assert_eq!(source.load().bundles(), &BundleSet::new().with(other.bundle()));
+
+    write(&SpiffeBundle::of_roots(&authority().bundle()).to_json());
+    let foreign = source.reload(NOW).unwrap_err();
+    assert!(matches!(foreign, X509SourceError::Bundle { .. }), "{foreign:?}");
+    write("{}");
+    let none = source.reload(NOW).unwrap_err();
+    assert!(matches!(none, X509SourceError::SpiffeBundle { .. }), "{none:?}");
+    assert_eq!(source.generation(), 1);
+
+    write(r#"{"keys":[]}"#);
+    assert_eq!(source.reload(NOW).unwrap(), 2);
+    let empty = X509Bundle::empty(domain("other.test"));
+    assert_eq!(source.load().bundles(), &BundleSet::new().with(empty));
+}
+
+#[test]
 fn revocation_lists_rotate_with_the_files() {
     let authority = authority();
     let folder = written(&authority);
@@ -183,4 +209,33 @@ fn a_source_without_files_cannot_be_reloaded() {
     let refused = source.reload(NOW).unwrap_err();
     assert!(matches!(refused, X509SourceError::NoFiles));
     assert_eq!(refused.fault(), Fault::Caller);
+}
+
+#[test]
+fn files_that_change_are_read_again_and_bad_ones_change_nothing() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use zt_core::time::ManualClock;
+
+    const SOON: Duration = Duration::from_secs(10);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(TrustDomain::from_name("example.org").unwrap(), NOW).unwrap();
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let domain = authority.trust_domain().clone();
+    let (svid, key, bundle) = (path("svid.pem"), path("key.pem"), path("bundle.pem"));
+    let source = X509Source::from_pem_files(domain, &svid, &key, &bundle, NOW).unwrap();
+
+    let (tell, told) = mpsc::channel();
+    let watch = source.watch(ManualClock::at(NOW), move |outcome| tell.send(outcome).unwrap());
+    let _watch = watch.unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 1);
+
+    std::fs::write(&svid, "torn").unwrap();
+    assert!(told.recv_timeout(SOON).unwrap().is_err());
+    assert_eq!(source.generation(), 1);
+
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 2);
+    assert_eq!(source.generation(), 2);
 }

@@ -90,7 +90,7 @@ impl Service {
         let context = Context::at(self.case.now).from_source(SOURCE);
         let request = Request::new(&caller, &action, &resource, &context);
         let decision = self.policies.decide(&request);
-        now(self.records.append(Record::of(&request, &decision))).unwrap();
+        now(self.records.append(Record::of(&decision))).unwrap();
         decision.permit().unwrap().covers(&action, &resource).is_ok()
     }
 }

@@ -12,6 +12,10 @@
 //! a service account's token instead, [`Binding::workload`] and [`Binding::service_account`] make
 //! a principal of it, for bearers only and never out of a token that is bound to anything (T-16).
 //!
+//! What is verified was true when it was verified. Verify a token with each request that it comes
+//! with ([`cached`](crate::AccessTokenVerifier::cached) makes that cheap) and do not keep the result:
+//! nothing here asks for the time again.
+//!
 //! A method of confirmation that cannot be checked is refused, `jkt` (RFC 9449) among them, also
 //! beside one that can: all of them have to hold.
 
