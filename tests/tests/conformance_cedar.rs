@@ -7,11 +7,13 @@ use std::io::{BufRead, BufReader, Read};
 use flate2::read::GzDecoder;
 use serde_json::Value as Json;
 use zt_policy::cedar::{data, est, text};
-use zt_policy::entity::Request;
+use zt_policy::decide::Scratch;
+use zt_policy::entity::{Entities, Request};
 use zt_policy::evaluate::expression::evaluate;
 use zt_policy::evaluate::{OnForbidError, Outcome, Response, authorize};
 use zt_policy::name::{EntityType, EntityUid};
 use zt_policy::policy::{Effect, Policy};
+use zt_policy::program::Program;
 use zt_policy::value::Value;
 use zt_tests::conformance::{Tally, json, path};
 
@@ -34,13 +36,16 @@ fn every_generated_request_is_answered_as_cedar_answers_it() {
 fn answer_all(mut tally: Tally, cases: impl Read) {
     let open_door =
         text::policies("open", "permit (principal, action, resource);").unwrap().remove(0);
-    let mut closed = 0;
+    let (mut closed, mut compiled, mut scratch) = (0, 0, Scratch::new());
     for line in BufReader::new(cases).lines() {
         let case: Json = serde_json::from_str(&line.unwrap()).unwrap();
         let id = case["id"].as_str().unwrap();
         let policies = est::policy_set(id, &case["policies_est"].to_string()).unwrap();
         tally.case(format!("{id} text"), same_as_text(&policies, &case));
         let entities = data::entities(id, &case["entities"].to_string()).unwrap();
+        let program = Program::compile(&policies, &entities).unwrap();
+        let beside: Vec<_> = policies.iter().chain([&open_door]).cloned().collect();
+        let beside = Program::compile(&beside, &entities).unwrap();
         for (n, asked) in case["requests"].as_array().unwrap().iter().enumerate() {
             let request = request(asked);
             let response = authorize(&policies, &request, &entities);
@@ -50,12 +55,37 @@ fn answer_all(mut tally: Tally, cases: impl Read) {
             closed += usize::from(expected == ("error", "allow"));
             let outcome = as_upstream(&response, asked)
                 .and_then(|()| fails_closed(&response))
-                .and_then(|()| same(both_outcomes(&with_open_door), expected));
+                .and_then(|()| same(both_outcomes(&with_open_door), expected))
+                .and_then(|()| compiles_to(&program, &mut scratch, &request, &response))
+                .and_then(|()| compiles_to(&beside, &mut scratch, &request, &with_open_door));
+            compiled += usize::from(outcome.is_ok());
             tally.case(format!("{id} request {n}"), outcome);
         }
     }
     println!("beside a permit for everything, a forbid that erred denies {closed} requests");
+    println!(
+        "the compiled program gives {compiled} requests the same decision, reasons and errors"
+    );
     tally.finish();
+}
+
+/// The compiled program names the policies that apply and err, and answers in both modes, as the
+/// definition does.
+fn compiles_to(
+    program: &Program,
+    scratch: &mut Scratch,
+    request: &Request,
+    response: &Response,
+) -> Result<(), String> {
+    let none = Entities::new();
+    let counted = program.count(scratch, request, &none).ok_or("over a limit")?;
+    let errors: Vec<_> = response.errors.iter().map(|error| error.policy.clone()).collect();
+    same((&counted.permits, &counted.forbids), (&response.permits, &response.forbids))?;
+    same(&counted.errors, &errors)?;
+    for mode in [OnForbidError::Deny, OnForbidError::Skip] {
+        same(program.decide(scratch, request, &none, mode), response.outcome(mode))?;
+    }
+    Ok(())
 }
 
 /// What the two modes answer beside a permit for everything, as far as the data tells: where a
@@ -177,9 +207,28 @@ fn every_expression_has_the_value_that_cedar_gives_it() {
                 }
             }
         };
-        tally.case(source, outcome);
+        tally.case(source, outcome.and_then(|()| compiled_expression(case, &request, &entities)));
     }
     tally.finish();
+}
+
+/// As the condition of a policy it applies where it is true, does not where it is false, and errs
+/// where it is something else.
+fn compiled_expression(case: &Json, request: &Request, entities: &Entities) -> Result<(), String> {
+    let source = case["expr"].as_str().unwrap();
+    let policy = format!("permit (principal, action, resource) when {{ {source} }};");
+    let Ok(policies) = text::policies("case", &policy) else {
+        return expect("parse_error", case);
+    };
+    let program = Program::compile(&policies, entities).unwrap();
+    let counted = program.count(&mut Scratch::new(), request, &Entities::new()).unwrap();
+    let ours = match (counted.permits.len(), counted.errors.len()) {
+        (1, 0) => "true",
+        (0, 0) => "false",
+        _ => "error",
+    };
+    let expected = case["result"].as_str().unwrap();
+    same(ours, if expected == "value" { "error" } else { expected })
 }
 
 fn expect(ours: &str, case: &Json) -> Result<(), String> {

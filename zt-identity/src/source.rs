@@ -357,6 +357,9 @@ pub enum X509SourceError {
         /// Why not.
         source: BundleError,
     },
+    /// The files cannot be watched.
+    #[error("the files cannot be watched")]
+    Watch(#[source] io::Error),
     /// A file is not a bundle in SPIFFE's JSON.
     #[error("{path:?} is not a SPIFFE bundle")]
     SpiffeBundle {

@@ -47,6 +47,22 @@ impl Entities {
         Self { own: HashMap::new(), base: Some(base) }
     }
 
+    /// The entities of its own, in no order.
+    pub fn own(&self) -> impl Iterator<Item = &Entity> {
+        self.own.values()
+    }
+
+    /// All entities, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entity> {
+        let mut layer = Some(self);
+        let layers = std::iter::from_fn(move || {
+            let next = layer?;
+            layer = next.base.as_deref();
+            Some(next)
+        });
+        layers.flat_map(|layer| layer.own.keys()).filter_map(|uid| self.get(uid))
+    }
+
     /// The entity of this name.
     #[must_use]
     pub fn get(&self, uid: &EntityUid) -> Option<&Entity> {

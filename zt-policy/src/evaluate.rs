@@ -60,6 +60,8 @@ pub enum Outcome {
     },
     /// No: no permit applies.
     NotPermitted,
+    /// No: the request is more than a decision takes.
+    OverLimit,
 }
 
 /// Which policies apply to one request, and which err, in the order in which they were asked.
@@ -156,7 +158,7 @@ pub fn applies(
     Ok(true)
 }
 
-fn in_scope<'a>(
+pub(crate) fn in_scope<'a>(
     scope: &'a Scope,
     slot: Slot,
     entity: &EntityUid,
@@ -177,7 +179,11 @@ fn in_scope<'a>(
     })
 }
 
-fn in_action_scope(scope: &ActionScope, action: &EntityUid, entities: &Entities) -> bool {
+pub(crate) fn in_action_scope(
+    scope: &ActionScope,
+    action: &EntityUid,
+    entities: &Entities,
+) -> bool {
     match scope {
         ActionScope::Any => true,
         ActionScope::Eq(wanted) => action == wanted,

@@ -143,7 +143,7 @@ pub enum Literal {
 }
 
 /// A part of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Var {
     /// Who asks.

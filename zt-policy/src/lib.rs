@@ -42,6 +42,10 @@
 //!
 //! [`LivePolicies`] keeps to the policies of a folder while they are edited.
 //!
+//! A set is compiled when it is loaded. A decision asks the policies that an index of their scopes
+//! and conditions does not rule out, however many others there are, and allocates nothing once its
+//! thread is warm. [`PolicySet::explain`](set::PolicySet::explain) says why it was what it was.
+//!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
 //! [`model`].
 //!
@@ -54,6 +58,12 @@
 //! | nesting of the value of an attribute | [`value::MAX_VALUE_DEPTH`] |
 //! | the name of an entity type | [`name::MAX_TYPE_LEN`] bytes |
 //! | the files of a folder | [`folder::MAX_FILES`] |
+//! | the ancestors of an entity of a request | [`compile::MAX_ANCESTORS`] |
+//! | the texts of a request | [`decide::MAX_TEXT`] bytes |
+//! | the members of the sets of a request; the fields of its records | [`decide::MAX_ITEMS`] |
+//! | the entities that a request knows | [`decide::MAX_OVERLAY`] |
+//!
+//! What is read beyond a limit is refused; a request beyond one is denied as an error.
 //!
 //! # Features
 //!
@@ -63,8 +73,7 @@
 //!
 //! It has no schema and validates against none: what a policy misspells shows when it is
 //! evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
-//! nothing can link it, it is refused when it is loaded into a set. Every request asks every
-//! policy.
+//! nothing can link it, it is refused when it is loaded into a set.
 
 // In this order: a module uses only those above it.
 pub mod name;
@@ -76,6 +85,13 @@ pub mod policy;
 pub mod entity;
 pub mod evaluate;
 pub mod cedar;
+mod symbol;
+mod term;
+mod index;
+pub mod program;
+pub mod compile;
+pub mod decide;
+pub mod explain;
 pub mod model;
 pub mod set;
 pub mod folder;

@@ -45,6 +45,8 @@
 //! 4. the namespace of a service account holds a `:`, which would let two accounts share one;
 //! 5. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
 
+pub(crate) mod load;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

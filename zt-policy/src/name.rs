@@ -31,6 +31,11 @@ pub(crate) fn is_identifier(text: &str) -> bool {
     is_word(text) && !is_reserved(text)
 }
 
+/// Whether `text` is the name of an entity type.
+pub(crate) fn is_entity_type(text: &str) -> bool {
+    text.len() <= MAX_TYPE_LEN && text.split("::").all(is_identifier)
+}
+
 /// The type of an entity, such as `User` or `Shop::Order`. A clone shares the text.
 ///
 /// ```
@@ -55,7 +60,7 @@ impl EntityType {
     ///
     /// [`NotAnEntityType`] when a part is not an identifier or the whole is too long.
     pub fn parse(text: &str) -> Result<Self, NotAnEntityType> {
-        if text.len() <= MAX_TYPE_LEN && text.split("::").all(is_identifier) {
+        if is_entity_type(text) {
             return Ok(Self(text.into()));
         }
         Err(NotAnEntityType { text: text.chars().take(64).collect() })

@@ -11,6 +11,7 @@
 //! It answers each question by the rules of [`evaluate`](crate::evaluate); a question that
 //! [`model`] cannot put is denied as an error.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -18,15 +19,21 @@ use sha2::{Digest, Sha256};
 use zt_core::danger;
 use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
 use zt_core::fault::Fault;
-use zt_core::request::{Question, Request};
+use zt_core::request::{Question, Request, SubjectKind};
 
 use crate::cedar::refusal::NotCedar;
 use crate::cedar::{est, text};
+use crate::compile::CompileError;
+use crate::decide::{Run, Scratch};
 use crate::entity::Entities;
-use crate::evaluate::{OnForbidError, Outcome, authorize};
+use crate::evaluate::{OnForbidError, Outcome};
+use crate::explain::Explanation;
 use crate::expr::MAX_DEPTH;
+use crate::model::load::{Loaded, load};
 use crate::model::{self, Unaskable};
 use crate::policy::Policy;
+use crate::program::Program;
+use crate::term::Stop;
 
 /// A text of policies and its name, such as that of its file.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +69,8 @@ pub struct PolicySet {
     // INVARIANT: not empty, no templates, names are unique, expressions at most MAX_DEPTH deep.
     policies: Arc<[Policy]>,
     entities: Arc<Entities>,
+    // None where the entities are more than a program can hold: it denies everything.
+    program: Option<Program>,
     version: PolicyVersion,
     on_forbid_error: OnForbidError,
 }
@@ -121,9 +130,11 @@ impl PolicySet {
         }
         check_names(&policies)?;
         check_depth(&policies)?;
+        let program = Program::compile(&policies, &Entities::new())?;
         Ok(Self {
             policies: policies.into(),
             entities: Arc::default(),
+            program: Some(program),
             version: PolicyVersion::new(1, digest),
             on_forbid_error: OnForbidError::default(),
         })
@@ -139,9 +150,11 @@ impl PolicySet {
     /// With entities that every request sees besides its own, such as a hierarchy of roles or of
     /// actions.
     ///
-    /// What a request knows of itself wins: see [`Entities::insert`].
+    /// What a request knows of itself wins: see [`Entities::insert`]. Where entities are in so many
+    /// others that no [`Program`] can hold it, everything is denied as an error.
     #[must_use]
     pub fn with_entities(mut self, entities: Entities) -> Self {
+        self.program = Program::compile(&self.policies, &entities).ok();
         self.entities = Arc::new(entities);
         self
     }
@@ -165,14 +178,10 @@ impl PolicySet {
         self.version
     }
 
-    fn answer(&self, question: &Question<'_>) -> Answer {
-        match self.outcome(question) {
-            Ok(Outcome::Allow { policy }) => allow(policy),
-            Ok(Outcome::Forbidden { policy }) => Answer::forbidden(policy),
-            Ok(Outcome::Error { policy }) => Answer::error(Some(policy)),
-            Ok(Outcome::NotPermitted) => Answer::not_permitted(),
-            Err(_) => Answer::error(None),
-        }
+    /// What decides: the policies and the entities beneath them, compiled.
+    #[must_use]
+    pub const fn program(&self) -> Option<&Program> {
+        self.program.as_ref()
     }
 
     /// The answer to one question, before it becomes part of a decision.
@@ -181,21 +190,101 @@ impl PolicySet {
     ///
     /// [`Unaskable`] when the question cannot be put to Cedar; as a decision it is denied.
     pub fn outcome(&self, question: &Question<'_>) -> Result<Outcome, Unaskable> {
-        let asked = model::ask(question, &self.entities)?;
-        let response = authorize(self.policies.iter(), &asked.request, &asked.entities);
-        Ok(response.outcome(self.on_forbid_error))
+        let answered = with_scratch(|scratch| {
+            Session::new(self.program.as_ref(), scratch).ask(question, self.on_forbid_error)
+        });
+        match answered {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Full) => Ok(Outcome::OverLimit),
+            Err(Stop::Error) => model::ask(question, &self.entities).map(|_| Outcome::OverLimit),
+        }
+    }
+}
+
+impl PolicySet {
+    /// Why a request is answered as it is, question by question. It takes as long as there are
+    /// policies: it is for people, after the decision.
+    ///
+    /// A question that cannot be put to Cedar is explained by the rule that it breaks. What is over
+    /// a limit of [`decide`](crate::decide) is explained as if it were not.
+    pub fn explain(
+        &self,
+        request: &Request<'_>,
+    ) -> Vec<(SubjectKind, Result<Explanation, Unaskable>)> {
+        let mut explained = Vec::new();
+        let decision = Decision::of(request, self.version, |question| {
+            let explanation = model::ask(question, &self.entities).map(|asked| {
+                let (request, entities) = (&asked.request, &asked.entities);
+                Explanation::of(&self.policies, request, entities, self.on_forbid_error)
+            });
+            explained.push((question.subject().kind(), explanation));
+            Answer::not_permitted()
+        });
+        drop(decision);
+        explained
     }
 }
 
 impl Decide for PolicySet {
     fn decide(&self, request: &Request<'_>) -> Decision {
-        Decision::of(request, self.version, |question| self.answer(question))
+        with_scratch(|scratch| {
+            let mut session = Session::new(self.program.as_ref(), scratch);
+            let answer =
+                |question: &Question<'_>| answer(session.ask(question, self.on_forbid_error));
+            Decision::of(request, self.version, answer)
+        })
+    }
+}
+
+/// The questions of one request, which is numbered once for all of them.
+struct Session<'a> {
+    run: Result<Run<'a>, Stop>,
+    loaded: Option<Result<Loaded, Stop>>,
+}
+
+impl<'a> Session<'a> {
+    fn new(program: Option<&'a Program>, scratch: &'a mut Scratch) -> Self {
+        let run = program.ok_or(Stop::Full).and_then(|program| Run::begin(&program.0, scratch));
+        Self { run, loaded: None }
+    }
+
+    fn ask(
+        &mut self,
+        question: &Question<'_>,
+        on_forbid_error: OnForbidError,
+    ) -> Result<Outcome, Stop> {
+        let run = self.run.as_mut().map_err(|stop| *stop)?;
+        let loaded = *self.loaded.get_or_insert_with(|| load(run, question.request()));
+        run.outcome(loaded?.asked(question)?, on_forbid_error)
+    }
+}
+
+/// Lends the memory of this thread. Where it is already lent, or gone with its thread, new memory
+/// does as well.
+fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
+    thread_local! {
+        static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    }
+    let mut scratch = SCRATCH.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    let decided = decide(&mut scratch);
+    // At the end of the thread there is nowhere to give it back to.
+    let _ = SCRATCH.try_with(|place| place.set(Some(scratch)));
+    decided
+}
+
+fn answer(outcome: Result<Outcome, Stop>) -> Answer {
+    match outcome {
+        Ok(Outcome::Allow { policy }) => allow(policy),
+        Ok(Outcome::Forbidden { policy }) => Answer::forbidden(policy),
+        Ok(Outcome::Error { policy }) => Answer::error(Some(policy)),
+        Ok(Outcome::NotPermitted) => Answer::not_permitted(),
+        Ok(Outcome::OverLimit) | Err(_) => Answer::error(None),
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a permit applies, and no forbid applies or erred unnoticed: `Response::outcome`"
+    reason = "a permit applies, and no forbid applies or erred unnoticed: `Run::outcome`"
 )]
 fn allow(policy: Arc<str>) -> Answer {
     danger::allow(policy)
@@ -264,6 +353,9 @@ pub enum LoadError {
         /// The name.
         policy: Arc<str>,
     },
+    /// They cannot be compiled.
+    #[error(transparent)]
+    NotCompiled(#[from] CompileError),
     /// An expression is nested too deeply.
     #[error("policy {policy:?} is nested more than {MAX_DEPTH} deep")]
     TooDeep {
@@ -294,6 +386,7 @@ mod tests {
     use zt_core::verified::Verified;
 
     use super::*;
+    use crate::explain::Clause;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn cart() -> Verified<Principal> {
@@ -345,6 +438,22 @@ mod tests {
         assert_eq!(denied(&decide(&set, &cart(), &order())), None);
         let decision = decide(&set, &alice(), &order());
         assert_eq!(denied(&decision), Some((SubjectKind::User, DenyReason::NotPermitted)));
+    }
+
+    #[test]
+    fn each_question_is_explained() {
+        let set = PolicySet::parse("p", SHOP).unwrap();
+        let (action, context) = (Action::new("read"), Context::at(Timestamp::EPOCH));
+        let explained = set.explain(&Request::new(&alice(), &action, &order(), &context));
+        let [(SubjectKind::Workload, Ok(workload)), (SubjectKind::User, Ok(user))] = &*explained
+        else {
+            panic!("{explained:?}")
+        };
+        assert_eq!(workload.permits, ["shop".into()]);
+        assert_eq!(user.nearest.as_ref().unwrap().failed, Clause::Principal);
+        let root = Resource::new("User", "root");
+        let refused = set.explain(&Request::new(&cart(), &action, &root, &context));
+        assert!(matches!(&*refused, [(SubjectKind::Workload, Err(Unaskable::OwnType { .. }))]));
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) fn arithmetic(
 
 macro_rules! expect_type {
     ($($name:ident: $variant:ident $type:ty = $what:literal, $take:expr;)*) => {
-        $(pub(super) fn $name(value: &Value) -> Result<$type, EvaluationError> {
+        $(pub(crate) fn $name(value: &Value) -> Result<$type, EvaluationError> {
             let Value::$variant(inner) = value else {
                 return Err(type_error($what, value));
             };

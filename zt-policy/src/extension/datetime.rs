@@ -43,7 +43,8 @@ impl DateTime {
         })
     }
 
-    fn read(text: &str) -> Option<Self> {
+    /// As [`DateTime::parse`], without an allocation.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut fields = Fields(text);
         let year = fields.number(4)?;
         fields.skip("-")?;

@@ -22,29 +22,33 @@ impl Decimal {
     ///
     /// [`Malformed`] says which part of the form is missed.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let malformed = |why| Malformed::new("decimal", why, text);
+        Self::read(text).map_err(|why| Malformed::new("decimal", why, text))
+    }
+
+    /// As [`Decimal::parse`], or which part of the form is missed, without an allocation.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         let (sign, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text),
         };
-        let (whole, fraction) =
-            unsigned.split_once('.').ok_or_else(|| malformed("it has no point"))?;
+        let (whole, fraction) = unsigned.split_once('.').ok_or("it has no point")?;
         if fraction.len() > 4 {
-            return Err(malformed("it has more than 4 digits after the point"));
+            return Err("it has more than 4 digits after the point");
         }
-        let not_digits = || malformed("digits are expected on both sides of the point");
-        // Padding makes the fraction four digits long: `.5` counts 5,000 units.
-        let units = digits(&format!("{fraction:0<4}"))
-            .filter(|_| !fraction.is_empty())
-            .ok_or_else(not_digits)?;
-        let whole = digits(whole).filter(|_| !whole.is_empty()).ok_or_else(not_digits)?;
-        i128::from(whole)
-            .checked_mul(SCALE)
-            .and_then(|whole| whole.checked_add(i128::from(units)))
+        let number = |text: &str| if text.is_empty() { None } else { digits(text) };
+        let not_digits = "digits are expected on both sides of the point";
+        let units = number(fraction).ok_or(not_digits)?;
+        let whole = number(whole).ok_or(not_digits)?;
+        // `.5` counts 5,000 units.
+        let unit = [10_000, 1_000, 100, 10].get(fraction.len()).copied().unwrap_or(1);
+        i128::from(units)
+            .checked_mul(unit)
+            .zip(i128::from(whole).checked_mul(SCALE))
+            .and_then(|(units, whole)| whole.checked_add(units))
             .and_then(|value| value.checked_mul(sign))
             .and_then(|value| i64::try_from(value).ok())
             .map(Self)
-            .ok_or_else(|| malformed("it is out of range"))
+            .ok_or("it is out of range")
     }
 }
 

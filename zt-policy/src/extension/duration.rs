@@ -28,13 +28,17 @@ impl Duration {
     ///
     /// [`Malformed`] says which part of the form is missed.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let malformed = |why| Malformed::new("duration", why, text);
+        Self::read(text).map_err(|why| Malformed::new("duration", why, text))
+    }
+
+    /// As [`Duration::parse`], or which part of the form is missed, without an allocation.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         let (sign, mut rest) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text),
         };
         if rest.is_empty() {
-            return Err(malformed("it has no unit"));
+            return Err("it has no unit");
         }
         let mut units = UNITS.iter();
         let mut total: i128 = 0;
@@ -46,21 +50,21 @@ impl Duration {
             // Taking from one iterator holds the order and lets a unit occur once.
             let (_, millis) = units
                 .find(|(name, _)| *name == unit)
-                .ok_or_else(|| malformed("the units are d, h, m, s, ms, in this order"))?;
+                .ok_or("the units are d, h, m, s, ms, in this order")?;
             if count.is_empty() {
-                return Err(malformed("a unit has no number"));
+                return Err("a unit has no number");
             }
             total = digits(count)
                 .and_then(|count| i128::from(count).checked_mul(*millis))
                 .and_then(|part| total.checked_add(part))
-                .ok_or_else(|| malformed("it is out of range"))?;
+                .ok_or("it is out of range")?;
             rest = after;
         }
         total
             .checked_mul(sign)
             .and_then(|total| i64::try_from(total).ok())
             .map(Self)
-            .ok_or_else(|| malformed("it is out of range"))
+            .ok_or("it is out of range")
     }
 
     /// Milliseconds.

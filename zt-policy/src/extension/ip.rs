@@ -33,29 +33,33 @@ impl IpNet {
     ///
     /// [`Malformed`] names the rule that is broken.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let malformed = |why| Malformed::new("ipaddr", why, text);
+        Self::read(text).map_err(|why| Malformed::new("ipaddr", why, text))
+    }
+
+    /// As [`IpNet::parse`], or which rule is broken, without an allocation.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         if text.len() > MAX_LEN {
-            return Err(malformed("it is longer than 43 bytes"));
+            return Err("it is longer than 43 bytes");
         }
         if text.contains(':') && text.contains('.') {
-            return Err(malformed("IPv4 inside of IPv6 is not accepted"));
+            return Err("IPv4 inside of IPv6 is not accepted");
         }
         let (addr, prefix) = match text.split_once('/') {
             Some((addr, prefix)) => (addr, Some(prefix)),
             None => (text, None),
         };
-        let addr: IpAddr = addr.parse().map_err(|_| malformed("it is not an address"))?;
+        let addr: IpAddr = addr.parse().map_err(|_| "it is not an address")?;
         let Some(prefix) = prefix else {
             return Ok(Self::from(addr));
         };
         if prefix.len() > 1 && prefix.starts_with('0') {
-            return Err(malformed("the prefix length has leading zeros"));
+            return Err("the prefix length has leading zeros");
         }
         digits(prefix)
             .and_then(|prefix| u8::try_from(prefix).ok())
             .filter(|prefix| *prefix <= bits(addr))
             .map(|prefix| Self { addr, prefix })
-            .ok_or_else(|| malformed("the prefix length is not a number in range"))
+            .ok_or("the prefix length is not a number in range")
     }
 
     /// Whether it is IPv4.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, interval_at};
 use zt_core::record::{JsonLines, Record, RecordSink};
 use zt_core::time::{Clock, SystemClock};
-use zt_core::watch::Watch;
+use zt_core::watch::{DEFAULT_INTERVAL, Watch};
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::oidc::refresh::RefreshOptions;

@@ -1,0 +1,215 @@
+//! A compiled policy set: flat, numbered, never changed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+use crate::expr::{BinaryOp, Function};
+use crate::index::Index;
+use crate::pattern::Pattern;
+use crate::policy::Effect;
+use crate::symbol::{EntityNo, Facts, Layer, Span, Symbol, Term};
+
+/// The place of a node among the nodes of its program.
+pub(crate) type NodeNo = u32;
+
+/// Policies and the entities beneath them, compiled: made once, shared by everyone who decides,
+/// never changed. A clone shares all of it.
+///
+/// It answers as [`evaluate`](crate::evaluate) does, policy for policy. Its cost is that of the
+/// policies that an index cannot rule out, not of all: see [`index`](crate::index).
+#[derive(Clone)]
+pub struct Program(pub(crate) Arc<Tables>);
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("policies", &self.0.rules.len()).finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// How many policies it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.rules.len()
+    }
+
+    /// Whether it has none, and so denies everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.rules.is_empty()
+    }
+}
+
+/// What a program consists of. Things refer to one another by their places.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) hasher: RandomState,
+    pub(crate) layer: Layer,
+    pub(crate) vocabulary: Vocabulary,
+    /// Whether there is an entity of this type, by its symbol.
+    pub(crate) kinds: Vec<bool>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) code: Code,
+    /// What is known of each entity.
+    pub(crate) facts: Vec<Option<Facts>>,
+    /// The entities above each entity, sorted, without itself.
+    pub(crate) above: Vec<Span>,
+    pub(crate) ancestors: Vec<EntityNo>,
+    pub(crate) index: Index,
+}
+
+impl Tables {
+    /// Whether a policy or an entity of the program names an entity of this type.
+    pub(crate) fn names_kind(&self, kind: Symbol) -> bool {
+        self.kinds.get(kind.at()).copied().unwrap_or(false)
+    }
+
+    /// The entities above one entity, as far as the program knows.
+    pub(crate) fn above(&self, entity: EntityNo) -> &[EntityNo] {
+        self.above.get(entity.at()).copied().unwrap_or_default().of(&self.ancestors)
+    }
+}
+
+/// One policy.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: Arc<str>,
+    pub(crate) effect: Effect,
+    pub(crate) principal: ScopeTest,
+    pub(crate) action: ActionTest,
+    pub(crate) resource: ScopeTest,
+    /// Places in [`Code::conditions`].
+    pub(crate) conditions: Span,
+}
+
+/// What a scope asks of a principal or a resource.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ScopeTest {
+    Any,
+    Eq(EntityNo),
+    In(EntityNo),
+    Is(Symbol),
+    IsIn(Symbol, EntityNo),
+}
+
+impl ScopeTest {
+    /// The entity that it names.
+    pub(crate) const fn anchor(self) -> Option<EntityNo> {
+        match self {
+            Self::Eq(entity) | Self::In(entity) | Self::IsIn(_, entity) => Some(entity),
+            Self::Any | Self::Is(_) => None,
+        }
+    }
+}
+
+/// What a scope asks of an action.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ActionTest {
+    Any,
+    Eq(EntityNo),
+    /// In any of these, places in [`Code::entities`].
+    InAny(Span),
+}
+
+/// Expressions and what they refer to.
+#[derive(Debug, Default)]
+pub(crate) struct Code {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) children: Vec<NodeNo>,
+    pub(crate) fields: Vec<(Symbol, NodeNo)>,
+    pub(crate) names: Vec<Symbol>,
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) entities: Vec<EntityNo>,
+    pub(crate) conditions: Vec<(NodeNo, bool)>,
+    /// Whether a policy asks for an attribute of this name, by its symbol.
+    pub(crate) read: Vec<bool>,
+    /// Whether a policy looks at the context other than by its attributes.
+    pub(crate) reads_whole_context: bool,
+}
+
+impl Code {
+    /// Whether a policy asks for an attribute of this name.
+    pub(crate) fn reads(&self, name: Symbol) -> bool {
+        self.read.get(name.at()).copied().unwrap_or(false)
+    }
+}
+
+/// One operation. Spans lie in the lists of [`Code`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Node {
+    Constant(Term),
+    Principal,
+    Action,
+    Resource,
+    Context,
+    Not(NodeNo),
+    Neg(NodeNo),
+    And(Span),
+    Or(Span),
+    If { test: NodeNo, then: NodeNo, otherwise: NodeNo },
+    Binary(BinaryOp, NodeNo, NodeNo),
+    IsEmpty(NodeNo),
+    Attribute(NodeNo, Symbol),
+    Has(NodeNo, Span),
+    Like(NodeNo, u32),
+    Is(NodeNo, Symbol, Option<NodeNo>),
+    Set(Span),
+    Record(Span),
+    Call(Function, Span),
+}
+
+macro_rules! vocabulary {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// The words of the model of requests, numbered in every program.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Vocabulary {
+            $(pub(crate) $name: Option<Symbol>,)*
+        }
+
+        impl Vocabulary {
+            /// Numbers the words.
+            ///
+            /// # Errors
+            ///
+            /// What `number` says.
+            pub(crate) fn new<E>(
+                mut number: impl FnMut(&'static str) -> Result<Symbol, E>,
+            ) -> Result<Self, E> {
+                Ok(Self { $($name: Some(number($text)?),)* })
+            }
+        }
+    };
+}
+
+vocabulary! {
+    workload_type = "Workload",
+    workload_path_type = "WorkloadPath",
+    trust_domain_type = "TrustDomain",
+    cluster_type = "KubernetesCluster",
+    namespace_type = "KubernetesNamespace",
+    user_type = "User",
+    role_type = "Role",
+    group_type = "Group",
+    action_type = "Action",
+    time = "time",
+    source = "source",
+    workload = "workload",
+    user = "user",
+    device = "device",
+    trust_domain = "trust_domain",
+    path = "path",
+    issuer = "issuer",
+    namespace = "namespace",
+    name = "name",
+    subject = "subject",
+    client = "client",
+    scopes = "scopes",
+    roles = "roles",
+    groups = "groups",
+    acr = "acr",
+    amr = "amr",
+    auth_time = "auth_time",
+    id = "id",
+}

@@ -1,0 +1,255 @@
+//! What a decision costs: as many policies as concern it, however many there are; and no more than
+//! its limits.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use zt_policy::cedar::{data, text};
+use zt_policy::compile::MAX_ANCESTORS;
+use zt_policy::decide::{MAX_ITEMS, MAX_OVERLAY, MAX_TEXT, Scratch};
+use zt_policy::entity::{Entities, Entity, Request};
+use zt_policy::evaluate::{OnForbidError, Outcome};
+use zt_policy::name::{EntityType, EntityUid};
+use zt_policy::program::Program;
+use zt_policy::value::{Record, Value};
+
+fn uid(kind: &str, id: impl ToString) -> EntityUid {
+    EntityUid::new(EntityType::parse(kind).unwrap(), id.to_string())
+}
+
+fn request(principal: usize, context: &str) -> Request {
+    Request {
+        principal: uid("User", principal),
+        action: uid("Action", "read"),
+        resource: uid("Doc", principal),
+        context: Arc::new(data::context("context", context).unwrap()),
+    }
+}
+
+fn program(count: usize, policy: impl Fn(usize) -> String) -> Program {
+    let text = (0..count).fold(String::new(), |mut all, n| {
+        writeln!(all, "@id(\"p{n}\") {};", policy(n)).unwrap();
+        all
+    });
+    let groups: Entities = (0..100)
+        .map(|n| {
+            let mut user = Entity::new(uid("User", n));
+            user.parents.insert(uid("Team", n));
+            user
+        })
+        .chain((0..100).map(|n| {
+            let mut team = Entity::new(uid("Team", n));
+            team.parents.insert(uid("Team", "all"));
+            team
+        }))
+        .collect();
+    Program::compile(&text::policies("p", &text).unwrap(), &groups).unwrap()
+}
+
+type Case = (&'static str, fn(usize) -> String, &'static str, usize);
+
+/// Kinds of policies, a context in which the seventh applies, and how many are asked.
+const CASES: [Case; 9] = [
+    (
+        "exact scopes",
+        |n| format!("permit (principal == User::\"{n}\", action, resource == Doc::\"{n}\")"),
+        "{}",
+        1,
+    ),
+    (
+        "in groups",
+        |n| format!("permit (principal in Team::\"{n}\", action == Action::\"read\", resource)"),
+        "{}",
+        1,
+    ),
+    (
+        "one group, many resources",
+        |n| format!("permit (principal in Team::\"all\", action, resource == Doc::\"{n}\")"),
+        "{}",
+        1,
+    ),
+    (
+        "one resource, many actions",
+        |n| {
+            let action = if n == 7 { String::from("read") } else { n.to_string() };
+            format!("permit (principal, action == Action::\"{action}\", resource)")
+        },
+        "{}",
+        1,
+    ),
+    (
+        "tenants",
+        |n| format!("permit (principal, action, resource) when {{ context.tenant == \"t{n}\" }}"),
+        r#"{"tenant": "t7"}"#,
+        1,
+    ),
+    (
+        "one group, many tenants",
+        |n| {
+            format!(
+                "permit (principal in Team::\"all\", action, resource) when {{ principal is User && context.tenant == \"t{n}\" }}"
+            )
+        },
+        r#"{"tenant": "t7"}"#,
+        1,
+    ),
+    (
+        "teams asked for in conditions",
+        |n| format!("permit (principal, action, resource) when {{ principal in Team::\"{n}\" }}"),
+        "{}",
+        1,
+    ),
+    (
+        "guarded forbids beside a permit",
+        |n| match n {
+            7 => "permit (principal, action, resource)".into(),
+            _ => format!(
+                "forbid (principal, action, resource) when {{ context has tenant && context.tenant == \"t{n}\" }}"
+            ),
+        },
+        "{}",
+        1,
+    ),
+    (
+        "lists of plans",
+        |n| {
+            format!(
+                "permit (principal, action, resource) when {{ [\"a{n}\", \"b{n}\"].contains(context.plan.name) }}"
+            )
+        },
+        r#"{"plan": {"name": "b7"}}"#,
+        1,
+    ),
+];
+
+#[test]
+fn as_many_policies_are_asked_as_concern_the_request() {
+    for (name, policy, context, expected) in CASES {
+        let request = request(7, context);
+        for count in [100, 2_000] {
+            let (program, mut scratch) = (program(count, policy), Scratch::new());
+            let outcome =
+                program.decide(&mut scratch, &request, &Entities::new(), OnForbidError::Deny);
+            assert_eq!(outcome, Outcome::Allow { policy: "p7".into() }, "{name}");
+            assert_eq!(scratch.asked(), expected, "{name}, {count}");
+        }
+    }
+}
+
+#[test]
+fn a_forbid_that_cannot_be_evaluated_is_found_among_many() {
+    let program = program(2_000, |n| match n {
+        0 => "permit (principal, action, resource)".into(),
+        _ => format!("forbid (principal, action, resource) when {{ context.tenant == \"t{n}\" }}"),
+    });
+    let decide = |context, mode| {
+        program.decide(&mut Scratch::new(), &request(7, context), &Entities::new(), mode)
+    };
+    let error = Outcome::Error { policy: "p1".into() };
+    assert_eq!(decide("{}", OnForbidError::Deny), error);
+    assert_eq!(decide("{}", OnForbidError::Skip), Outcome::Allow { policy: "p0".into() });
+    let forbidden = Outcome::Forbidden { policy: "p9".into() };
+    assert_eq!(decide(r#"{"tenant": "t9"}"#, OnForbidError::Deny), forbidden);
+    let allow = Outcome::Allow { policy: "p0".into() };
+    assert_eq!(decide(r#"{"tenant": 1}"#, OnForbidError::Deny), allow);
+}
+
+fn open() -> Program {
+    program(1, |_| "permit (principal, action, resource) unless { context == {} }".into())
+}
+
+fn with_context(context: Record) -> Outcome {
+    let request = Request { context: Arc::new(context), ..request(7, "{}") };
+    open().decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)
+}
+
+#[test]
+fn a_request_with_too_much_in_it_is_denied() {
+    let allow = Outcome::Allow { policy: "p0".into() };
+    let numbers = |count: usize| (0..count).map(|n| Value::Long(n.try_into().unwrap())).collect();
+    let of = |value: Value| Record::from([(Arc::from("a"), value)]);
+    assert_eq!(with_context(of(numbers(MAX_ITEMS))), allow);
+    assert_eq!(with_context(of(numbers(MAX_ITEMS + 1))), Outcome::OverLimit);
+    assert_eq!(with_context(of("x".repeat(MAX_TEXT - 100).into())), allow);
+    assert_eq!(with_context(of("x".repeat(MAX_TEXT).into())), Outcome::OverLimit);
+    let fields = |count: usize| (0..count).map(|n| (Arc::from(format!("f{n}")), Value::Long(1)));
+    assert_eq!(with_context(fields(MAX_ITEMS - 10).collect()), allow);
+    assert_eq!(with_context(fields(MAX_ITEMS + 1).collect()), Outcome::OverLimit);
+}
+
+#[test]
+fn a_request_that_knows_of_too_many_entities_is_denied() {
+    let with_overlay = |count: usize| {
+        let overlay = (0..count)
+            .map(|n| {
+                let mut entity = Entity::new(uid("User", n));
+                entity.parents.insert(uid("Team", "all"));
+                entity
+            })
+            .collect();
+        let program = program(1, |_| "permit (principal, action, resource)".into());
+        program.decide(&mut Scratch::new(), &request(7, "{}"), &overlay, OnForbidError::Deny)
+    };
+    assert_eq!(with_overlay(MAX_OVERLAY), Outcome::Allow { policy: "p0".into() });
+    assert_eq!(with_overlay(MAX_OVERLAY + 1), Outcome::OverLimit);
+}
+
+#[test]
+fn a_request_about_an_entity_with_too_many_ancestors_is_denied() {
+    let chain: Entities = (0..MAX_ANCESTORS)
+        .map(|n| {
+            let mut user = Entity::new(uid("User", n));
+            user.parents.insert(uid("User", n + 1));
+            user
+        })
+        .collect();
+    let policies =
+        text::policies("p", "@id(\"p0\") permit (principal, action, resource);").unwrap();
+    let program = Program::compile(&policies, &chain).unwrap();
+    let decide = |principal| {
+        let request = request(principal, "{}");
+        program.decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)
+    };
+    assert_eq!(decide(0), Outcome::OverLimit);
+    assert_eq!(decide(1), Outcome::Allow { policy: "p0".into() });
+}
+
+#[test]
+fn memory_that_a_large_request_has_used_does_not_change_the_next_answer() {
+    let (program, mut scratch) = (open(), Scratch::new());
+    let mut decide = |context: Record| {
+        let request = Request { context: Arc::new(context), ..request(7, "{}") };
+        program.decide(&mut scratch, &request, &Entities::new(), OnForbidError::Deny)
+    };
+    let large: Value = (0..=MAX_ITEMS).map(|n| Value::from(n.to_string())).collect();
+    assert_eq!(decide(Record::from([(Arc::from("a"), large)])), Outcome::OverLimit);
+    assert_eq!(decide(Record::new()), Outcome::NotPermitted);
+}
+
+/// `cargo test -p zt-policy --test cost -- --ignored --nocapture`, for a look at how it grows.
+#[test]
+#[ignore = "it measures time"]
+fn the_time_of_a_decision_by_the_number_of_policies() {
+    for (name, policy, context, _) in CASES {
+        let request = request(7, context);
+        for count in [100, 1_000, 10_000, 100_000] {
+            let begun = Instant::now();
+            let program = program(count, policy);
+            let loaded = begun.elapsed();
+            let (mut scratch, none) = (Scratch::new(), Entities::new());
+            let mut decide =
+                || black_box(program.decide(&mut scratch, &request, &none, OnForbidError::Deny));
+            (0..1_000).for_each(|_| drop(decide()));
+            let begun = Instant::now();
+            (0..20_000).for_each(|_| drop(decide()));
+            println!(
+                "{name:36} {count:7} {:6} ns, loaded in {loaded:?}",
+                begun.elapsed().as_nanos() / 20_000
+            );
+        }
+    }
+}
