@@ -368,9 +368,6 @@ pub enum X509SourceError {
         /// Why not.
         source: SpiffeBundleError,
     },
-    /// The files cannot be watched.
-    #[error("the files cannot be watched")]
-    Watch(#[source] io::Error),
     /// A revocation list does not load.
     #[error("the revocation lists of {path:?} cannot be loaded")]
     Crl {
