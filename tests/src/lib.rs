@@ -3,3 +3,4 @@
 pub mod conformance;
 pub mod peers;
 pub mod issuer;
+pub mod compact;

@@ -251,16 +251,28 @@ impl Decision {
             && self.context == *request.context()
     }
 
-    /// What it was decided about.
+    /// Everyone behind the request.
+    #[must_use]
+    pub const fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What was to be done.
     #[must_use]
     pub const fn action(&self) -> &Action {
         &self.action
     }
 
-    /// What it was decided about.
+    /// What it was to be done to.
     #[must_use]
     pub const fn resource(&self) -> &Resource {
         &self.resource
+    }
+
+    /// When and from where.
+    #[must_use]
+    pub const fn context(&self) -> &Context {
+        &self.context
     }
 
     /// The version of the policies that decided.

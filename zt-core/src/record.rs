@@ -21,7 +21,7 @@ pub use sink::{JsonLines, RecordSink};
 use crate::decision::{Decision, PolicyVersion, Verdict};
 use crate::peer::Peer;
 use crate::principal::Principal;
-use crate::request::{Action, Context, Request, Resource};
+use crate::request::{Action, Context, Resource};
 use crate::verified::Verified;
 
 /// One decision, or one refusal before a decision. Serialized, it is one JSON object:
@@ -60,13 +60,13 @@ enum Outcome {
 impl Record {
     /// The record of a decision: who asked, for what, when and from where, every answer with the
     /// policy that determined it, and the version of the policies.
-    pub fn of(request: &Request<'_>, decision: &Decision) -> Self {
+    pub fn of(decision: &Decision) -> Self {
         let (workload, user) = decision.verdicts();
         Self {
-            principal: Some(request.principal().clone()),
+            principal: Some(decision.principal().clone()),
             action: Some(decision.action().clone()),
             resource: Some(decision.resource().clone()),
-            context: request.context().clone(),
+            context: decision.context().clone(),
             outcome: Outcome::Decided { workload, user, version: decision.version() },
         }
     }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::decision::Answer;
     use crate::principal::{User, Workload};
-    use crate::request::SubjectKind;
+    use crate::request::{Request, SubjectKind};
     use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
 
@@ -173,7 +173,7 @@ mod tests {
                 SubjectKind::User => Answer::forbidden("no-clerks"),
             }
         });
-        let json = serde_json::to_value(Record::of(&request, &decision)).unwrap();
+        let json = serde_json::to_value(Record::of(&decision)).unwrap();
         assert_eq!(
             json,
             serde_json::json!({

@@ -17,7 +17,7 @@ use std::fmt;
 use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
-use ring::{agreement, digest, rand};
+use ring::{agreement, digest, hmac, rand};
 use zt_core::fault::Fault;
 
 use crate::excerpt::excerpt;
@@ -113,6 +113,16 @@ impl Algorithm {
             Self::Es384 => KeyType::P384,
             Self::EdDsa => KeyType::Ed25519,
         }
+    }
+
+    /// The digest of `data` by the hash function of this algorithm; for Ed25519 that is SHA-512.
+    pub(crate) fn digest(self, data: &[u8]) -> digest::Digest {
+        let hash = match self {
+            Self::Rs256 | Self::Ps256 | Self::Es256 => &digest::SHA256,
+            Self::Rs384 | Self::Ps384 | Self::Es384 => &digest::SHA384,
+            Self::Rs512 | Self::Ps512 | Self::EdDsa => &digest::SHA512,
+        };
+        digest::digest(hash, data)
     }
 
     fn scheme(self) -> Scheme {
@@ -418,6 +428,37 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     digest.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
     digest
+}
+
+/// A key of HMAC-SHA256 that this process made up, for names that nobody else can compute.
+pub(crate) struct MacKey(hmac::Key);
+
+impl MacKey {
+    pub(crate) fn random() -> Result<Self, NoRandomness> {
+        hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
+            .map(Self)
+            .map_err(|ring::error::Unspecified| NoRandomness)
+    }
+
+    pub(crate) fn mac(&self, data: &[u8]) -> [u8; 32] {
+        let mut mac = [0; 32];
+        mac.copy_from_slice(hmac::sign(&self.0, data).as_ref());
+        mac
+    }
+}
+
+/// The operating system gives out no randomness, so there can be no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system gives out no randomness")]
+#[non_exhaustive]
+pub struct NoRandomness;
+
+impl NoRandomness {
+    /// Whose fault it is: that of where the program runs, found at start-up.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
 }
 
 #[cfg(test)]

@@ -171,12 +171,13 @@ pub struct TimeRules {
     // INVARIANT: at most MAX_LEEWAY.
     leeway: Duration,
     max_lifetime: Option<Duration>,
+    informative_iat: bool,
 }
 
 impl Default for TimeRules {
     /// A leeway of [`DEFAULT_LEEWAY`] and no maximum lifetime.
     fn default() -> Self {
-        Self { leeway: DEFAULT_LEEWAY, max_lifetime: None }
+        Self { leeway: DEFAULT_LEEWAY, max_lifetime: None, informative_iat: false }
     }
 }
 
@@ -199,6 +200,19 @@ impl TimeRules {
         Self { max_lifetime: Some(max), ..self }
     }
 
+    /// Takes `iat` for information only, in tokens whose standard gives it no say in when they
+    /// count. It still has to be a date.
+    #[must_use]
+    pub const fn with_informative_iat(self) -> Self {
+        Self { informative_iat: true, ..self }
+    }
+
+    /// How far clocks may be apart.
+    #[must_use]
+    pub const fn leeway(&self) -> Duration {
+        self.leeway
+    }
+
     /// Judges the dates of a token at `now`.
     ///
     /// # Errors
@@ -213,7 +227,7 @@ impl TimeRules {
         if let Some(not_before) = not_before.filter(|begin| *begin > soon) {
             return Err(ClaimsError::NotYetValid { now, not_before });
         }
-        if let Some(issued_at) = issued_at.filter(|begin| *begin > soon) {
+        if let Some(issued_at) = issued_at.filter(|begin| !self.informative_iat && *begin > soon) {
             return Err(ClaimsError::IssuedInFuture { now, issued_at });
         }
         self.check_lifetime(issued_at.or(not_before).unwrap_or(now), expires)?;
@@ -359,6 +373,15 @@ mod tests {
 
     fn check_with(rules: TimeRules, claims: &str) -> Result<Lifetime, ClaimsError> {
         rules.check(&Object::parse(claims.as_bytes()).unwrap(), now())
+    }
+
+    #[test]
+    fn a_date_of_issue_that_informs_only_limits_nothing_and_is_still_a_date() {
+        let rules = TimeRules::default().with_informative_iat();
+        let future = format!(r#"{{"exp":{},"iat":{}}}"#, NOW + 60, NOW + 3600);
+        assert!(check_with(rules, &future).is_ok());
+        let text = format!(r#"{{"exp":{},"iat":"now"}}"#, NOW + 60);
+        assert_eq!(check_with(rules, &text), Err(ClaimsError::Malformed { claim: "iat" }));
     }
 
     fn check(claims: &str) -> Result<Lifetime, ClaimsError> {

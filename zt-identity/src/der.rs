@@ -5,7 +5,8 @@
 //! 1. the budget of elements is not spent: each one costs, so that work is bounded before size is
 //!    trusted;
 //! 2. its tag has one byte (X.509 has no other);
-//! 3. its length is definite, in the shortest form, and at most 65,535 (X.690 §10.1);
+//! 3. its length is definite, in the shortest form, and at most 65,535, or [`MAX_LONG_LEN`] in a
+//!    reader of long documents (X.690 §10.1);
 //! 4. its contents lie within what is there.
 //!
 //! [`Reader::finish`] refuses whatever is left over. Going into an element costs one of
@@ -19,6 +20,10 @@ use zt_core::time::Timestamp;
 /// How many elements may lie within each other. The deepest that a certificate needs is 10, for an
 /// `otherName` in its alternative names.
 pub const MAX_DEPTH: u8 = 16;
+/// How long an element is at most that [`Reader::of_long`] reads, in bytes.
+pub const MAX_LONG_LEN: usize = 0xff_ffff;
+
+const MAX_LEN: usize = 0xffff;
 
 /// Tags of X.509, each with its class and its constructed bit.
 pub mod tag {
@@ -54,12 +59,12 @@ pub mod tag {
 
 /// How many more elements may be read.
 #[derive(Debug)]
-pub struct Budget(Cell<u16>);
+pub struct Budget(Cell<u32>);
 
 impl Budget {
     /// A budget of this many elements.
     #[must_use]
-    pub const fn new(elements: u16) -> Self {
+    pub const fn new(elements: u32) -> Self {
         Self(Cell::new(elements))
     }
 
@@ -98,6 +103,7 @@ pub struct Element<'a> {
 pub struct Reader<'a, 'b> {
     rest: &'a [u8],
     depth: u8,
+    max_len: usize,
     budget: &'b Budget,
 }
 
@@ -105,7 +111,14 @@ impl<'a, 'b> Reader<'a, 'b> {
     /// A reader of `der`, which spends `budget`.
     #[must_use]
     pub const fn new(der: &'a [u8], budget: &'b Budget) -> Self {
-        Self { rest: der, depth: 0, budget }
+        Self { rest: der, depth: 0, max_len: MAX_LEN, budget }
+    }
+
+    /// A reader of `der` whose elements may have up to [`MAX_LONG_LEN`] bytes, as revocation lists
+    /// do.
+    #[must_use]
+    pub const fn of_long(der: &'a [u8], budget: &'b Budget) -> Self {
+        Self { rest: der, depth: 0, max_len: MAX_LONG_LEN, budget }
     }
 
     /// Whether everything was taken.
@@ -126,6 +139,9 @@ impl<'a, 'b> Reader<'a, 'b> {
             return Err(DerError::LongTag);
         }
         let (length, after_length) = length(after_tag)?;
+        if length > self.max_len {
+            return Err(DerError::TooLong);
+        }
         let (contents, rest) = after_length.split_at_checked(length).ok_or(DerError::Truncated)?;
         let taken = self.rest.len().saturating_sub(rest.len());
         let whole = self.rest.get(..taken).ok_or(DerError::Truncated)?;
@@ -167,7 +183,7 @@ impl<'a, 'b> Reader<'a, 'b> {
         if depth > MAX_DEPTH {
             return Err(DerError::TooDeep);
         }
-        Ok(Self { rest: element.contents, depth, budget: self.budget })
+        Ok(Self { rest: element.contents, depth, ..*self })
     }
 
     /// Takes the next element, which has this tag, and goes into it.
@@ -225,7 +241,16 @@ fn length(bytes: &[u8]) -> Result<(usize, &[u8]), DerError> {
             }
             Ok((usize::from(u16::from_be_bytes([high, low])), rest))
         }
-        0x83.. => Err(DerError::TooLong),
+        0x83 => {
+            let (&[high, middle, low], rest) =
+                rest.split_first_chunk().ok_or(DerError::Truncated)?;
+            if high == 0 {
+                return Err(DerError::LongLength);
+            }
+            let length = u32::from_be_bytes([0, high, middle, low]);
+            Ok((usize::try_from(length).map_err(|_| DerError::TooLong)?, rest))
+        }
+        0x84.. => Err(DerError::TooLong),
     }
 }
 
@@ -359,8 +384,8 @@ pub enum DerError {
     /// A length in more bytes than it needs (BER only).
     #[error("a length is not in its shortest form")]
     LongLength,
-    /// A length above 65,535.
-    #[error("an element is longer than 65,535 bytes")]
+    /// A length above what the reader reads.
+    #[error("an element is longer than may be read")]
     TooLong,
     /// Another element than expected.
     #[error("tag {found:#04x} where {expected:#04x} belongs")]
@@ -404,8 +429,20 @@ mod tests {
         assert_eq!(first(&[4, 2, 7]), Err(DerError::Truncated));
         assert_eq!(first(&[0x1f, 0x81, 0x01, 0]), Err(DerError::LongTag));
         assert_eq!(first(&[]), Err(DerError::Truncated));
+        assert_eq!(first(&[4, 0x83, 0, 1, 0]), Err(DerError::LongLength));
         let long = [&[4, 0x81, 0x80][..], &[0; 128]].concat();
         assert_eq!(first(&long).unwrap().contents.len(), 128);
+    }
+
+    #[test]
+    fn only_a_reader_of_long_documents_reads_long_elements() {
+        let long = [&[4, 0x83, 1, 0, 0][..], &[0; 0x1_0000]].concat();
+        assert_eq!(first(&long), Err(DerError::TooLong));
+        let budget = Budget::new(9);
+        let element = Reader::of_long(&long, &budget).element().unwrap();
+        assert_eq!(element.contents.len(), 0x1_0000);
+        let longer = [4, 0x84, 1, 0, 0, 0];
+        assert_eq!(Reader::of_long(&longer, &budget).element(), Err(DerError::TooLong));
     }
 
     #[test]

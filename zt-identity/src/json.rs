@@ -12,6 +12,7 @@
 //! the caller to say, who knows what they are.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use crate::excerpt::excerpt;
 
@@ -131,6 +132,52 @@ impl<'a> Object<'a> {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+/// The value as JSON without whitespace: what is read from it is the same value.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(text) => f.write_str(text),
+            Self::String(text) => write_text(f, text),
+            Self::Array(values) => {
+                f.write_str("[")?;
+                for (n, value) in values.iter().enumerate() {
+                    write!(f, "{}{value}", if n == 0 { "" } else { "," })?;
+                }
+                f.write_str("]")
+            }
+            Self::Object(object) => fmt::Display::fmt(object, f),
+        }
+    }
+}
+
+/// The object as JSON, as [`Value`] is written.
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (n, (name, value)) in self.members.iter().enumerate() {
+            f.write_str(if n == 0 { "" } else { "," })?;
+            write_text(f, name)?;
+            write!(f, ":{value}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// RFC 8259 §7: quotes, backslashes and control characters are escaped.
+fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => write!(f, "\\{character}")?,
+            '\0'..='\x1f' => write!(f, "\\u{:04x}", u32::from(character))?,
+            other => f.write_char(other)?,
+        }
+    }
+    f.write_str("\"")
 }
 
 /// Why bytes are not JSON that is accepted. Places are offsets in bytes.
@@ -445,6 +492,15 @@ mod tests {
         assert_eq!(object.get("a").unwrap().as_array().unwrap()[1].as_number(), Some("-0.5e+3"));
         assert_eq!(object.get("b").unwrap().as_str(), Some(""));
         assert_eq!(object.get("A"), None);
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_value() {
+        let text = r#"{"a":[1,-0.5e+3,true,null,{},[]],"\"\\\u0000é":"\/\n\ud83d\ude00"}"#;
+        let object = parse(text).unwrap();
+        let written = object.to_string();
+        assert_eq!(parse(&written).unwrap(), object);
+        assert_eq!(written, r#"{"a":[1,-0.5e+3,true,null,{},[]],"\"\\\u0000é":"/\u000a😀"}"#);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub const MAX_SET_LEN: usize = 256 * 1024;
 /// The longest `kid`, in bytes (T-06).
 pub const MAX_KID_LEN: usize = 256;
 
+/// What `use` says of a key that signs; what is absent says nothing against it.
+const SIGNING: &[Option<&str>] = &[None, Some("sig")];
+
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A public key, with what it may be used for.
@@ -59,8 +62,12 @@ impl Jwk {
     ///
     /// As [`Jwk::parse`].
     pub fn from_object(jwk: &Object<'_>) -> Result<Self, JwkError> {
+        Self::for_uses(jwk, SIGNING)
+    }
+
+    fn for_uses(jwk: &Object<'_>, uses: &[Option<&str>]) -> Result<Self, JwkError> {
         check_public(jwk)?;
-        check_use(jwk)?;
+        check_use(jwk, uses)?;
         check_key_ops(jwk)?;
         let key = public_key(jwk)?;
         let algorithm = algorithm(jwk, key.key_type())?;
@@ -119,18 +126,18 @@ fn bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, JwkError> {
 }
 
 /// A private key where a public one belongs is a published secret: anyone may have signed.
-fn check_public(jwk: &Object<'_>) -> Result<(), JwkError> {
+pub(crate) fn check_public(jwk: &Object<'_>) -> Result<(), JwkError> {
     match PRIVATE_MEMBERS.iter().find(|member| jwk.get(member).is_some()) {
         None => Ok(()),
         Some(member) => Err(JwkError::Private { member }),
     }
 }
 
-/// RFC 7517 §4.2.
-fn check_use(jwk: &Object<'_>) -> Result<(), JwkError> {
+/// RFC 7517 §4.2; SPIFFE bundles have uses of their own (Trust Domain and Bundle §4.2.2).
+fn check_use(jwk: &Object<'_>, uses: &[Option<&str>]) -> Result<(), JwkError> {
     match text(jwk, "use")? {
-        None | Some("sig") => Ok(()),
-        Some(other) => Err(JwkError::Use { found: excerpt(other) }),
+        found if uses.contains(&found) => Ok(()),
+        found => Err(JwkError::Use { found: excerpt(found.unwrap_or_default()) }),
     }
 }
 
@@ -209,15 +216,27 @@ impl JwkSet {
     /// [`JwkSetError`] when the document is no key set at all. A set without a usable key is a
     /// set: it vouches for nobody.
     pub fn parse(bytes: &[u8]) -> Result<Self, JwkSetError> {
+        Self::parse_for_uses(bytes, SIGNING)
+    }
+
+    /// Reads the keys of these uses.
+    pub(crate) fn parse_for_uses(bytes: &[u8], uses: &[Option<&str>]) -> Result<Self, JwkSetError> {
         if bytes.len() > MAX_SET_LEN {
             return Err(JwkSetError::TooLong { len: bytes.len() });
         }
-        let document = Object::parse(bytes)?;
+        Self::from_document(&Object::parse(bytes)?, uses)
+    }
+
+    /// Takes the keys of these uses from JSON that was read already.
+    pub(crate) fn from_document(
+        document: &Object<'_>,
+        uses: &[Option<&str>],
+    ) -> Result<Self, JwkSetError> {
         let keys = document.get("keys").and_then(|keys| keys.as_array());
         let mut named_keys: HashMap<_, Vec<_>> = HashMap::new();
         let mut skipped = Vec::new();
         for (index, value) in keys.ok_or(JwkSetError::NoKeys)?.iter().enumerate() {
-            match value.as_object().ok_or(JwkError::NotAnObject).and_then(named) {
+            match value.as_object().ok_or(JwkError::NotAnObject).and_then(|jwk| named(jwk, uses)) {
                 Ok((kid, jwk)) => named_keys.entry(kid).or_default().push((index, jwk)),
                 Err(reason) => skipped.push(SkippedJwk { index, reason }),
             }
@@ -240,6 +259,11 @@ impl JwkSet {
                 reason: JwkError::SharedKid { kid: excerpt(&kid) },
             })),
         }
+    }
+
+    #[cfg(feature = "unstable-wit")]
+    pub(crate) fn remove(&mut self, kid: &str) {
+        self.keys.remove(kid);
     }
 
     /// The key of this name.
@@ -267,8 +291,8 @@ impl JwkSet {
     }
 }
 
-fn named(jwk: &Object<'_>) -> Result<(Arc<str>, Jwk), JwkError> {
-    let jwk = Jwk::from_object(jwk)?;
+fn named(jwk: &Object<'_>, uses: &[Option<&str>]) -> Result<(Arc<str>, Jwk), JwkError> {
+    let jwk = Jwk::for_uses(jwk, uses)?;
     let kid = jwk.kid.clone().ok_or(JwkError::NoKid)?;
     Ok((kid, jwk))
 }
@@ -311,10 +335,10 @@ pub enum JwkError {
         /// The member.
         member: &'static str,
     },
-    /// The key is for something else than signatures.
+    /// The key is for something else than what is asked for, or says nothing of its use where it has to.
     #[error("the key is for the use {found:?}")]
     Use {
-        /// Its use, cut.
+        /// Its use, cut; empty where it names none and has to.
         found: String,
     },
     /// The key's operations do not include `verify`.

@@ -6,9 +6,10 @@
 //! 2. the header is canonical base64url of strict JSON (T-02, T-03);
 //! 3. it has no `crit`, `b64` or `zip`: an extension that must be understood is refused, a payload
 //!    that is encoded differently too (RFC 7515 §4.1.11, RFC 7797, T-05);
-//! 4. `alg` is one that the profile allows (RFC 8725 §3.1, T-04);
-//! 5. `typ` is what the profile expects, letter for letter (RFC 8725 §3.11, T-07);
-//! 6. `kid`, where present, is a text of at most [`MAX_KID_LEN`] bytes (T-06).
+//! 4. where the profile allows no other header, there is none but `alg`, `kid` and `typ` (J-03);
+//! 5. `alg` is one that the profile allows (RFC 8725 §3.1, T-04);
+//! 6. `typ` is what the profile expects, letter for letter (RFC 8725 §3.11, T-07);
+//! 7. `kid`, where present, is a text of at most [`MAX_KID_LEN`] bytes (T-06).
 //!
 //! [`Jws::verify`] then yields the payload, when the signature verifies under the given key.
 //! Keys that a header brings along (`jwk`, `jku`, `x5u`, `x5c`) are ignored and never fetched.
@@ -25,6 +26,7 @@ use crate::jwk::{Jwk, MAX_KID_LEN};
 pub const MAX_LEN: usize = 16 * 1024;
 
 const REFUSED_HEADERS: [&str; 3] = ["crit", "b64", "zip"];
+const BARE_HEADERS: [&str; 3] = ["alg", "kid", "typ"];
 
 /// What a kind of token demands of its header.
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +34,26 @@ pub struct Profile<'p> {
     algorithms: &'p [Algorithm],
     types: &'p [&'p str],
     untyped: bool,
+    bare: bool,
 }
 
 impl<'p> Profile<'p> {
     /// One of these algorithms and one of these types.
     #[must_use]
     pub const fn new(algorithms: &'p [Algorithm], types: &'p [&'p str]) -> Self {
-        Self { algorithms, types, untyped: false }
+        Self { algorithms, types, untyped: false, bare: false }
     }
 
     /// Also a header without `typ`.
     #[must_use]
     pub const fn or_untyped(self) -> Self {
         Self { untyped: true, ..self }
+    }
+
+    /// A header of `alg`, `kid` and `typ`, and of nothing else.
+    #[must_use]
+    pub const fn and_no_other_header(self) -> Self {
+        Self { bare: true, ..self }
     }
 }
 
@@ -72,6 +81,7 @@ impl<'t> Jws<'t> {
         let header = base64url::decode(header).map_err(|_| JwsError::Header)?;
         let header = Object::parse(&header).map_err(JwsError::HeaderJson)?;
         check_extensions(&header)?;
+        check_bare(&header, profile)?;
         let algorithm = algorithm(&header, profile)?;
         check_type(&header, profile)?;
         let kid = kid(&header)?.map(str::to_owned);
@@ -98,8 +108,18 @@ impl<'t> Jws<'t> {
     /// [`JwsError`] when the key is not for the token's algorithm, when the signature does not
     /// verify, and when signature or payload are not canonical base64url.
     pub fn verify(&self, key: &Jwk) -> Result<Vec<u8>, JwsError> {
+        self.check_signature(key)?;
+        self.unverified_payload()
+    }
+
+    pub(crate) fn check_signature(&self, key: &Jwk) -> Result<(), JwsError> {
         let signature = base64url::decode(self.signature).map_err(|_| JwsError::Signature)?;
-        key.verify(self.algorithm, self.signing_input.as_bytes(), &signature)?;
+        Ok(key.verify(self.algorithm, self.signing_input.as_bytes(), &signature)?)
+    }
+
+    /// What anyone may have written: good to find out whose keys to look for, and for nothing
+    /// else before [`Jws::check_signature`].
+    pub(crate) fn unverified_payload(&self) -> Result<Vec<u8>, JwsError> {
         base64url::decode(self.payload).map_err(|_| JwsError::Payload)
     }
 }
@@ -115,6 +135,15 @@ fn check_extensions(header: &Object<'_>) -> Result<(), JwsError> {
     match REFUSED_HEADERS.iter().find(|name| header.get(name).is_some()) {
         None => Ok(()),
         Some(name) => Err(JwsError::Extension { name }),
+    }
+}
+
+/// J-03.
+fn check_bare(header: &Object<'_>, profile: &Profile<'_>) -> Result<(), JwsError> {
+    let mut names = header.iter().map(|(name, _)| name);
+    match names.find(|name| profile.bare && !BARE_HEADERS.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(JwsError::ForeignHeader { name: excerpt(name) }),
     }
 }
 
@@ -175,6 +204,12 @@ pub enum JwsError {
         /// The header parameter.
         name: &'static str,
     },
+    /// The header has a parameter that this kind of token does not have.
+    #[error("the header parameter {name:?} does not belong into this kind of token")]
+    ForeignHeader {
+        /// The header parameter, cut.
+        name: String,
+    },
     /// A header parameter is missing or not text.
     #[error("the header parameter {name:?} is missing or not text")]
     NotText {
@@ -227,6 +262,7 @@ impl JwsError {
             | Self::Header
             | Self::HeaderJson(_)
             | Self::Extension { .. }
+            | Self::ForeignHeader { .. }
             | Self::NotText { .. }
             | Self::KidTooLong { .. }
             | Self::Signature
@@ -328,6 +364,18 @@ mod tests {
         let header = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1","jwk":{"kty":"oct","k":"AA"},
             "jku":"http://127.0.0.1:1/","x5u":"http://127.0.0.1:1/","x5c":["AA"],"future":1}"#;
         assert!(with_header(header).is_ok());
+    }
+
+    #[test]
+    fn a_profile_may_allow_no_header_besides_the_three() {
+        let issuer = minted::Issuer::new();
+        let bare = PROFILE.and_no_other_header();
+        assert!(Jws::parse(&issuer.sign(HEADER, "payload"), &bare).is_ok());
+        for name in ["jwk", "jku", "x5u", "x5c", "x5t", "cty", "priv", "Alg"] {
+            let header = format!(r#"{{"alg":"EdDSA","typ":"at+jwt","{name}":"x"}}"#);
+            let refused = Jws::parse(&issuer.sign(&header, "payload"), &bare).unwrap_err();
+            assert_eq!(refused, JwsError::ForeignHeader { name: name.into() });
+        }
     }
 
     #[test]

@@ -8,7 +8,12 @@
 //! 2. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
 //!    RSA of at least 2,048 bits;
 //! 3. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
-//! 4. the root counts now, which webpki leaves to us.
+//! 4. the root counts now, which webpki leaves to us;
+//! 5. for [`verify_unrevoked_path`], no certificate on the path is revoked, as
+//!    [`revocation`](crate::revocation) asks: each is held against the list of the very key that has
+//!    signed it on this path.
+//!
+//! A path that breaks 4 or 5 does not end the search: another may lead to a root as well.
 //!
 //! What the certificates may be used for is for [`profile`](crate::profile) to say, the same at
 //! both ends of a connection.
@@ -32,9 +37,12 @@ use zt_core::fault::Fault;
 use zt_core::time::{OutsideValidity, Timestamp};
 
 use crate::bundle::X509Bundle;
+use crate::certificate::Certificate;
+use crate::revocation::{Revocation, RevocationError, RevocationLists};
 use crate::signature::{Counted, SignatureBudget};
 
-/// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`.
+/// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`. No
+/// revocation list is asked.
 ///
 /// # Errors
 ///
@@ -45,12 +53,28 @@ pub fn verify_path(
     bundle: &X509Bundle,
     now: Timestamp,
 ) -> Result<(), PathError> {
-    let stale_root = Cell::new(None);
-    let root_counts = |path: &VerifiedPath<'_>| {
-        bundle.check_validity(path.anchor(), now).map_err(|outside| {
-            stale_root.set(Some(outside));
-            webpki::Error::UnknownIssuer
-        })
+    let (lists, off) = (RevocationLists::new(), Revocation::Off);
+    verify_unrevoked_path(leaf, intermediates, bundle, &lists, off, now)
+}
+
+/// Verifies as [`verify_path`], on a path of which `lists` revoke nothing.
+///
+/// # Errors
+///
+/// [`PathError`], the most telling one when several paths were tried.
+pub fn verify_unrevoked_path(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    bundle: &X509Bundle,
+    lists: &RevocationLists,
+    revocation: Revocation,
+    now: Timestamp,
+) -> Result<(), PathError> {
+    let refused = Refused::default();
+    let counts = |path: &VerifiedPath<'_>| {
+        root_counts(path, bundle, now)
+            .and_then(|()| nothing_is_revoked(path, bundle, lists, revocation, now))
+            .map_err(|error| refused.remember(error))
     };
     let budget = SignatureBudget::new(signatures(intermediates.len(), bundle.anchors().len()));
     let algorithms = budget.algorithms();
@@ -62,15 +86,69 @@ pub fn verify_path(
             unix_time(now),
             Readable,
             None,
-            Some(&root_counts),
+            Some(&counts),
         )
         .map(drop)
     });
-    outcome.map_err(|error| match stale_root.get() {
-        Some(outside) => PathError::Root(outside),
+    outcome.map_err(|error| match refused.0.take() {
+        Some(refused) => refused,
         None if budget.is_overdrawn() => PathError::TooComplex,
         None => error.into(),
     })
+}
+
+/// Why the first path that webpki found was refused by us: its own errors have no place for it.
+#[derive(Default)]
+struct Refused(Cell<Option<PathError>>);
+
+impl Refused {
+    fn remember(&self, error: PathError) -> webpki::Error {
+        let first = self.0.take();
+        self.0.set(Some(first.unwrap_or(error)));
+        webpki::Error::UnknownIssuer
+    }
+}
+
+/// M-04.
+fn root_counts(
+    path: &VerifiedPath<'_>,
+    bundle: &X509Bundle,
+    now: Timestamp,
+) -> Result<(), PathError> {
+    bundle.check_validity(path.anchor(), now).map_err(PathError::Root)
+}
+
+/// M-06: from the root down, each certificate against the list of the one above it.
+fn nothing_is_revoked(
+    path: &VerifiedPath<'_>,
+    bundle: &X509Bundle,
+    lists: &RevocationLists,
+    revocation: Revocation,
+    now: Timestamp,
+) -> Result<(), PathError> {
+    let unasked = match revocation {
+        Revocation::Off => true,
+        Revocation::IfPresent => lists.is_empty(),
+        Revocation::Required => false,
+    };
+    if unasked {
+        return Ok(());
+    }
+    let root = bundle.root(path.anchor()).ok_or(PathError::UnknownIssuer)?;
+    let mut above = CertificateDer::from(root.certificate().as_ref());
+    let mut position = path.intermediate_certificates().count();
+    let leaf: &webpki::Cert<'_> = path.end_entity();
+    for certificate in path.intermediate_certificates().rev().chain([leaf]) {
+        let der = certificate.der();
+        lists.check(revocation, &read(&der)?, position, &read(&above)?, now)?;
+        position = position.saturating_sub(1);
+        above = der;
+    }
+    Ok(())
+}
+
+fn read(der: &[u8]) -> Result<Certificate<'_>, PathError> {
+    Certificate::parse(der).map_err(|error| PathError::Malformed(error.to_string()))
 }
 
 fn signatures(intermediates: usize, roots: usize) -> usize {
@@ -107,6 +185,9 @@ pub enum PathError {
     /// A path leads to a root that does not count now.
     #[error("the root of the path does not count: {0}")]
     Root(OutsideValidity),
+    /// A certificate on the path is revoked, or might be.
+    #[error(transparent)]
+    Revocation(#[from] RevocationError),
     /// A certificate that is no authority's stands where one belongs, or the other way round.
     #[error("a certificate on the path is no authority, or the leaf is one")]
     WrongRole,
@@ -131,11 +212,12 @@ pub enum PathError {
 }
 
 impl PathError {
-    /// Whose fault it is: the peer's, and for a stale root that of whoever provides the bundle.
+    /// Whose fault it is: the peer's, and for a stale root or list that of whoever provides it.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Root(_) => Fault::Authority,
+            Self::Revocation(error) => error.fault(),
             Self::UnknownIssuer
             | Self::BadSignature
             | Self::Validity(_)

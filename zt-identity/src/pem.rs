@@ -5,10 +5,11 @@
 //! is a comment (RFC 7468 §5.2).
 
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zt_core::secret::Secret;
 
 const CERTIFICATE: &str = "CERTIFICATE";
+const REVOCATION_LIST: &str = "X509 CRL";
 const KEYS: [&str; 3] = ["PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"];
 // `openssl ecparam -genkey` writes the curve in front of the key, which names it too.
 const CURVE: &str = "EC PARAMETERS";
@@ -23,6 +24,17 @@ pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, P
 pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     only(pem, belongs_to_identity)?;
     all_certificates(pem)
+}
+
+/// The revocation lists of a file that holds nothing else.
+pub(crate) fn revocation_lists(
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, PemError> {
+    only(pem, |label| label == REVOCATION_LIST)?;
+    let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| PemError::Malformed)?;
+    if lists.is_empty() { Err(PemError::NoRevocationList) } else { Ok(lists) }
 }
 
 /// The key of a file that may hold its certificates as well.
@@ -72,6 +84,9 @@ pub enum PemError {
     /// No section is a certificate.
     #[error("the PEM has no certificate")]
     NoCertificate,
+    /// No section is a revocation list.
+    #[error("the PEM has no revocation list")]
+    NoRevocationList,
     /// No section is a private key that is not encrypted.
     #[error("the PEM has no private key")]
     NoKey,

@@ -10,7 +10,7 @@ use rustls_pki_types::{
 };
 use webpki::ring;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, PublicKey};
 
 const COUNT: usize = 14;
 
@@ -39,16 +39,34 @@ pub(crate) fn key_is_supported(certificate: &Certificate<'_>) -> bool {
 
 /// Whether the certificate's own key has signed it.
 pub(crate) fn is_self_signed(certificate: &Certificate<'_>) -> bool {
-    let key = certificate.public_key();
-    ALGORITHMS
-        .iter()
-        .filter(|known| {
-            known.public_key_alg_id().as_ref() == key.algorithm
-                && known.signature_alg_id().as_ref() == certificate.signature_algorithm()
-        })
-        .any(|known| {
-            known.verify_signature(key.key, certificate.signed(), certificate.signature()).is_ok()
-        })
+    let signed = Signed {
+        algorithm: certificate.signature_algorithm(),
+        bytes: certificate.signed(),
+        signature: certificate.signature(),
+    };
+    signed.is_by(certificate.public_key())
+}
+
+/// A document and its signature.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signed<'a> {
+    /// What is in the `AlgorithmIdentifier` of the signature.
+    pub(crate) algorithm: &'a [u8],
+    pub(crate) bytes: &'a [u8],
+    pub(crate) signature: &'a [u8],
+}
+
+impl Signed<'_> {
+    /// Whether this key has signed it.
+    pub(crate) fn is_by(&self, key: PublicKey<'_>) -> bool {
+        ALGORITHMS
+            .iter()
+            .filter(|known| {
+                known.public_key_alg_id().as_ref() == key.algorithm
+                    && known.signature_alg_id().as_ref() == self.algorithm
+            })
+            .any(|known| known.verify_signature(key.key, self.bytes, self.signature).is_ok())
+    }
 }
 
 /// How many signatures may be checked. Every one beyond is bad, and costs nothing.

@@ -6,16 +6,20 @@
 //!
 //! Material is read from files when, in this order:
 //!
-//! 1. each file can be read and has at most [`MAX_FILE_LEN`] bytes;
+//! 1. each file can be read and has at most [`MAX_FILE_LEN`] bytes, or [`MAX_CRL_FILE_LEN`];
 //! 2. chain and key are an [`X509Identity`];
 //! 3. the identity counts now;
-//! 4. every bundle loads ([`X509Bundle`]).
+//! 4. every bundle loads ([`X509Bundle`]);
+//! 5. every revocation list loads ([`RevocationList`](crate::revocation::RevocationList)). One that
+//!    is stale does, and denies where it is asked.
 //!
 //! [`X509Source::reload`] keeps the last good material when a rule is broken, and says so in its
-//! error. What it keeps still ages: SVIDs and roots are held to their validity where they are used.
+//! error. What it keeps still ages: SVIDs, roots and lists are held to their validity where they are
+//! used.
 //! Files that are written while they are read do not fit together, and are refused until they do.
 //!
-//! Nothing watches the files: call [`X509Source::reload`] on a timer, well within an SVID's life.
+//! [`X509Source::watch`] reads the files again whenever they change, and [`X509Source::reload`] when
+//! it is called.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,13 +30,17 @@ use zt_core::fault::Fault;
 use zt_core::secret::Secret;
 use zt_core::snapshot::{Guard, Snapshot, Versioned};
 use zt_core::spiffe::TrustDomain;
-use zt_core::time::{OutsideValidity, Timestamp};
+use zt_core::time::{Clock, OutsideValidity, Timestamp};
+use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
 use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::revocation::{RevocationListError, RevocationLists};
 use crate::x509_identity::{X509Identity, X509IdentityError};
 
-/// The longest file that is read, in bytes: some 500 roots.
+/// The longest file of an identity or of roots that is read, in bytes: some 500 roots.
 pub const MAX_FILE_LEN: u64 = 1024 * 1024;
+/// The longest file of revocation lists that is read, in bytes: one of the greatest length in PEM.
+pub const MAX_CRL_FILE_LEN: u64 = 12 * 1024 * 1024;
 
 /// An identity together with the bundles that it believes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ impl X509Material {
         &self.identity
     }
 
-    /// The bundles, one for each trust domain.
+    /// The bundles, one for each trust domain, and the revocation lists beside them.
     #[must_use]
     pub const fn bundles(&self) -> &BundleSet {
         &self.bundles
@@ -154,6 +162,43 @@ impl X509Source {
         }
         Ok(self.0.current.replace(material))
     }
+
+    /// Reads the files again whenever their contents change, until the watch is dropped, and tells
+    /// `on_reload` how that went. They are looked at once a second
+    /// ([`DEFAULT_INTERVAL`]), by a thread of the watch; a swap by a rename or by the symlinks of a
+    /// Kubernetes volume is a change like any other.
+    ///
+    /// ```no_run
+    /// # use zt_core::spiffe::TrustDomain;
+    /// # use zt_core::time::{Clock, SystemClock};
+    /// # use zt_identity::source::X509Source;
+    /// # let (domain, now) = (TrustDomain::from_name("example.org")?, SystemClock.now());
+    /// let source = X509Source::from_pem_files(domain, "svid.pem", "key.pem", "bundle.pem", now)?;
+    /// let _watch = source.watch(SystemClock, |outcome| {
+    ///     if let Err(error) = outcome {
+    ///         eprintln!("the identity stays as it was: {error}");
+    ///     }
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`X509SourceError::NoFiles`], and [`X509SourceError::Watch`] when no thread can be started.
+    pub fn watch(
+        &self,
+        clock: impl Clock + 'static,
+        mut on_reload: impl FnMut(Result<u64, X509SourceError>) + Send + 'static,
+    ) -> Result<Watch, X509SourceError> {
+        let files = self.0.files.as_ref().ok_or(X509SourceError::NoFiles)?;
+        let paths: Vec<PathBuf> = files.paths().map(Path::to_owned).collect();
+        // What changed since it was loaded is loaded now; what changes from here on is noticed.
+        let seen = Fingerprint::of(&paths);
+        on_reload(self.reload(clock.now()));
+        let source = self.clone();
+        let reload = move || on_reload(source.reload(clock.now()));
+        Watch::start(paths, seen, DEFAULT_INTERVAL, reload).map_err(X509SourceError::Watch)
+    }
 }
 
 /// The PEM files of an identity and of the bundles that it believes.
@@ -162,13 +207,14 @@ pub struct PemFiles {
     chain: PathBuf,
     key: PathBuf,
     bundles: Vec<(TrustDomain, PathBuf)>,
+    crls: Vec<PathBuf>,
 }
 
 impl PemFiles {
     /// The files of a chain, leaf first, and of its key, which may be one.
     #[must_use]
     pub fn new(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        Self { chain: chain.into(), key: key.into(), bundles: Vec::new() }
+        Self { chain: chain.into(), key: key.into(), bundles: Vec::new(), crls: Vec::new() }
     }
 
     /// These files and the roots of one trust domain more.
@@ -178,32 +224,58 @@ impl PemFiles {
         self
     }
 
+    /// These files and one more, of revocation lists: PEM of nothing but `X509 CRL` sections, or the
+    /// DER of one list.
+    #[must_use]
+    pub fn with_crl(mut self, crl: impl Into<PathBuf>) -> Self {
+        self.crls.push(crl.into());
+        self
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let bundles = self.bundles.iter().map(|(_, path)| path);
+        let files = [&self.chain, &self.key].into_iter().chain(bundles).chain(&self.crls);
+        files.map(PathBuf::as_path)
+    }
+
     fn read(&self, now: Timestamp) -> Result<X509Material, X509SourceError> {
-        let key = Secret::new(read_file(&self.key)?);
-        let identity = X509Identity::from_pem(&read_file(&self.chain)?, key.expose())?;
+        let key = Secret::new(read_file(&self.key, MAX_FILE_LEN)?);
+        let identity =
+            X509Identity::from_pem(&read_file(&self.chain, MAX_FILE_LEN)?, key.expose())?;
         identity.validity().check(now)?;
         let mut bundles = BundleSet::new();
         for (trust_domain, path) in &self.bundles {
+            let pem = read_file(path, MAX_FILE_LEN)?;
             let bundle =
-                X509Bundle::from_pem(trust_domain.clone(), &read_file(path)?, now).map_err(
-                    |source| X509SourceError::Bundle { trust_domain: trust_domain.clone(), source },
-                )?;
+                X509Bundle::from_pem(trust_domain.clone(), &pem, now).map_err(|source| {
+                    X509SourceError::Bundle { trust_domain: trust_domain.clone(), source }
+                })?;
             bundles = bundles.with(bundle);
         }
-        Ok(X509Material { identity, bundles })
+        Ok(X509Material { identity, bundles: bundles.with_revocation_lists(self.read_crls()?) })
+    }
+
+    fn read_crls(&self) -> Result<RevocationLists, X509SourceError> {
+        let mut all = RevocationLists::new();
+        for path in &self.crls {
+            let lists = RevocationLists::from_file(&read_file(path, MAX_CRL_FILE_LEN)?)
+                .map_err(|source| X509SourceError::Crl { path: path.clone(), source })?;
+            all = lists.iter().cloned().fold(all, RevocationLists::with);
+        }
+        Ok(all)
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, X509SourceError> {
+fn read_file(path: &Path, max_len: u64) -> Result<Vec<u8>, X509SourceError> {
     let failed = |source: io::Error| X509SourceError::File { path: path.into(), source };
     let file = File::open(path).map_err(failed)?;
     let len = file.metadata().map_err(failed)?.len();
     // All at once, as a buffer that grows leaves parts of a key behind.
-    let mut bytes = Vec::with_capacity(usize::try_from(len.min(MAX_FILE_LEN)).unwrap_or(0));
-    let limit = MAX_FILE_LEN.saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(len.min(max_len)).unwrap_or(0));
+    let limit = max_len.saturating_add(1);
     let read = file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > MAX_FILE_LEN {
-        return Err(X509SourceError::FileTooLong { path: path.into() });
+    if u64::try_from(read).unwrap_or(u64::MAX) > max_len {
+        return Err(X509SourceError::FileTooLong { path: path.into(), max_len });
     }
     Ok(bytes)
 }
@@ -223,11 +295,13 @@ pub enum X509SourceError {
         /// Why not.
         source: io::Error,
     },
-    /// A file has more than [`MAX_FILE_LEN`] bytes.
-    #[error("{path:?} is longer than {MAX_FILE_LEN} bytes")]
+    /// A file has more than [`MAX_FILE_LEN`] or [`MAX_CRL_FILE_LEN`] bytes.
+    #[error("{path:?} is longer than {max_len} bytes")]
     FileTooLong {
         /// Which.
         path: PathBuf,
+        /// How long it may be.
+        max_len: u64,
     },
     /// Chain and key are no identity.
     #[error(transparent)]
@@ -243,6 +317,17 @@ pub enum X509SourceError {
         /// Why not.
         source: BundleError,
     },
+    /// The files cannot be watched.
+    #[error("the files cannot be watched")]
+    Watch(#[source] io::Error),
+    /// A revocation list does not load.
+    #[error("the revocation lists of {path:?} cannot be loaded")]
+    Crl {
+        /// Of which file.
+        path: PathBuf,
+        /// Why not.
+        source: RevocationListError,
+    },
 }
 
 impl X509SourceError {
@@ -250,12 +335,13 @@ impl X509SourceError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::NoFiles => Fault::Caller,
+            Self::NoFiles | Self::Watch(_) => Fault::Caller,
             Self::File { .. }
             | Self::FileTooLong { .. }
             | Self::Identity(_)
             | Self::Validity(_)
-            | Self::Bundle { .. } => Fault::Authority,
+            | Self::Bundle { .. }
+            | Self::Crl { .. } => Fault::Authority,
         }
     }
 }

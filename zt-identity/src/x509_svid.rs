@@ -10,7 +10,8 @@
 //!    at (SPIFFE-ID §2.1, X509-SVID §5.1);
 //! 5. every other certificate of the chain has the form of an authority's of that trust domain
 //!    ([`Issuer`], X509-SVID §3.2, §4);
-//! 6. a path leads to a root of the bundle ([`verify_path`], RFC 5280 §6).
+//! 6. a path leads to a root of the bundle ([`path`](crate::path), RFC 5280 §6), on which no
+//!    certificate is revoked by the lists beside the bundles ([`Revocation`], RFC 5280 §6.3).
 //!
 //! # A certificate is not a caller
 //!
@@ -19,8 +20,8 @@
 //!
 //! # Revocation
 //!
-//! There is none yet: no revocation list is read, and nothing withdraws an SVID before it expires,
-//! other than replacing the bundle of its trust domain. Keep lifetimes short.
+//! Nothing here fetches a list, and an authority that publishes none, as SPIRE does not, withdraws
+//! an SVID by nothing but its expiry, or by leaving a root out of the bundle. Keep lifetimes short.
 
 use rustls_pki_types::CertificateDer;
 use zt_core::danger;
@@ -30,8 +31,9 @@ use zt_core::time::{OutsideValidity, Timestamp, Validity};
 use zt_core::verified::Verified;
 
 use crate::bundle::BundleSet;
-use crate::path::{PathError, verify_path};
+use crate::path::{PathError, verify_unrevoked_path};
 use crate::profile::{Issuer, IssuerError, KeyUsageCriticality, Leaf, LeafError};
+use crate::revocation::{Revocation, RevocationError};
 
 /// How many certificates a chain may have: a leaf and four authorities. Nested SPIRE needs two or
 /// three; 64 KB of junk would cost up to 53 ms of signature checks.
@@ -81,19 +83,27 @@ impl<'a> X509Svid<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct X509SvidVerifier {
     criticality: KeyUsageCriticality,
+    revocation: Revocation,
 }
 
 impl X509SvidVerifier {
     /// A verifier of everything that the standard demands.
     #[must_use]
     pub const fn new() -> Self {
-        Self { criticality: KeyUsageCriticality::Require }
+        Self { criticality: KeyUsageCriticality::Require, revocation: Revocation::IfPresent }
     }
 
     /// The same verifier with another view of key usages that are not critical.
     #[must_use]
     pub const fn with_key_usage_criticality(self, criticality: KeyUsageCriticality) -> Self {
-        Self { criticality }
+        Self { criticality, ..self }
+    }
+
+    /// The same verifier with another view of revocation lists, [`Revocation::IfPresent`] by
+    /// default.
+    #[must_use]
+    pub const fn with_revocation(self, revocation: Revocation) -> Self {
+        Self { revocation, ..self }
     }
 
     /// How it sees key usages that are not critical.
@@ -124,7 +134,8 @@ impl X509SvidVerifier {
             Issuer::read(certificate, trust_domain)
                 .map_err(|source| X509SvidError::Intermediate { position, source })?;
         }
-        verify_path(first, others, bundle, now)?;
+        let lists = bundles.revocation_lists();
+        verify_unrevoked_path(first, others, bundle, lists, self.revocation, now)?;
         Ok(proven(&leaf))
     }
 }
@@ -194,15 +205,29 @@ pub enum X509SvidError {
     },
     /// No path leads to a root of the bundle.
     #[error(transparent)]
-    Path(#[from] PathError),
+    Path(PathError),
+    /// A path leads to a root, and a certificate on it is revoked, or might be.
+    #[error(transparent)]
+    Revocation(RevocationError),
+}
+
+impl From<PathError> for X509SvidError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "one kind of error stands for itself")]
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Revocation(error) => Self::Revocation(error),
+            other => Self::Path(other),
+        }
+    }
 }
 
 impl X509SvidError {
-    /// Whose fault it is: the peer's, unless a root of ours is stale.
+    /// Whose fault it is: the peer's, unless a root or a list of ours is stale.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
             Self::Path(error) => error.fault(),
+            Self::Revocation(error) => error.fault(),
             Self::EmptyChain
             | Self::TooManyCertificates { .. }
             | Self::ChainTooLong { .. }

@@ -1,4 +1,5 @@
-//! What is read from a certificate is what x509-parser reads, whatever was done to its bytes.
+//! What is read from a certificate or a revocation list is what x509-parser reads, whatever was done
+//! to its bytes.
 
 #![cfg(test)]
 
@@ -10,6 +11,7 @@ use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, Defect};
 use zt_identity::certificate::Certificate;
+use zt_identity::revocation::RevocationList;
 
 /// A root, an intermediate, sound leaves, and leaves with defects that are still certificates.
 static CERTIFICATES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
@@ -110,6 +112,62 @@ fn theirs(der: &[u8]) -> Option<Reading> {
     })
 }
 
+/// A root and lists of it, each with the serial numbers that are on it.
+static LISTS: LazyLock<(Vec<u8>, Vec<Vec<u8>>)> = LazyLock::new(|| {
+    let now = Timestamp::from_secs(1_800_000_000);
+    let authority = Authority::new(TrustDomain::from_name("example.org").unwrap(), now).unwrap();
+    let serials = || [vec![0], vec![0x80], vec![0, 0x80], vec![0x7f; 20], vec![7]];
+    let many = (0..40u16).map(|n| [&[1][..], &n.to_be_bytes()].concat());
+    let lists = [
+        authority.crl(),
+        authority.crl().revoking_serials(serials()).numbered(0x80),
+        authority.crl().revoking_serials(many).numbered(u64::MAX),
+        authority.crl().revoking_serials(serials()).at(Timestamp::from_secs(2_600_000_000)),
+    ];
+    let root = authority.bundle().roots()[0].certificate().to_vec();
+    (root, lists.map(|list| list.der().unwrap()).into())
+});
+
+type Listing = (Vec<u8>, (i64, i64), Vec<u8>, usize);
+
+fn our_listing(der: &[u8]) -> Option<Listing> {
+    let list = RevocationList::from_der(der).ok()?;
+    let validity = list.validity();
+    let updates = (validity.not_before().as_secs(), validity.not_after().as_secs());
+    Some((list.issuer().to_vec(), updates, list.number().to_vec(), list.len()))
+}
+
+/// As [`our_listing`]; every serial number that they read has to be one that we find.
+fn their_listing(der: &[u8]) -> Option<Listing> {
+    let (rest, list) = CertificateRevocationList::from_der(der).ok()?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let updates = (list.last_update().timestamp(), list.next_update()?.timestamp());
+    let mut serials: Vec<_> =
+        list.iter_revoked_certificates().map(|entry| entry.raw_serial()).collect();
+    if let Ok(ours) = RevocationList::from_der(der) {
+        assert!(serials.iter().all(|serial| ours.revokes(serial)));
+    }
+    serials.sort_unstable();
+    serials.dedup();
+    let number = match list.crl_number()?.to_bytes_be() {
+        zero if zero == [0] => Vec::new(),
+        number => number,
+    };
+    Some((contents(list.issuer().as_raw())?, updates, number, serials.len()))
+}
+
+#[test]
+fn lists_as_issued_are_read_alike() {
+    let (root, lists) = &*LISTS;
+    let root = Certificate::parse(root).unwrap();
+    for der in lists {
+        assert_eq!(our_listing(der), their_listing(der));
+        assert!(RevocationList::from_der(der).unwrap().is_signed_by(&root));
+    }
+}
+
 #[test]
 fn certificates_as_issued_are_read_alike() {
     for der in CERTIFICATES.iter() {
@@ -149,5 +207,36 @@ proptest! {
     fn a_cut_certificate_is_refused(which in 0..6usize, at in any::<prop::sample::Index>()) {
         let der = &CERTIFICATES[which];
         prop_assert!(Certificate::parse(&der[..at.index(der.len())]).is_err());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn lists_with_other_bytes_are_read_alike_or_refused_and_signed_by_nobody(
+        which in 0..4usize,
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
+        let (root, lists) = &*LISTS;
+        let mut der = lists[which].clone();
+        let at = at.index(der.len());
+        der[at] ^= 1 << bit;
+        if let Ok(list) = RevocationList::from_der(&der) {
+            prop_assert!(!list.is_signed_by(&Certificate::parse(root).unwrap()));
+        }
+        if let (Some(ours), Some(theirs)) = (our_listing(&der), their_listing(&der)) {
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_list_or_refused(der in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = RevocationList::from_der(&der);
     }
 }

@@ -12,9 +12,10 @@ use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
 use zt_identity::bundle::BundleSet;
+use zt_identity::revocation::{RevocationError, RevocationListError};
 use zt_identity::source::{PemFiles, X509Source, X509SourceError};
 use zt_identity::x509_identity::X509IdentityError;
-use zt_identity::x509_svid::X509SvidVerifier;
+use zt_identity::x509_svid::{X509SvidError, X509SvidVerifier};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -135,6 +136,40 @@ fn each_trust_domain_has_its_file() {
 }
 
 #[test]
+fn revocation_lists_rotate_with_the_files() {
+    let authority = authority();
+    let folder = written(&authority);
+    let path = |name| folder.path().join(name);
+    let gone = authority.svid("/gone").unwrap();
+    fs::write(path("crl.pem"), authority.crl().pem().unwrap()).unwrap();
+    let files = PemFiles::new(path("svid.pem"), path("key.pem"))
+        .with_bundle(domain("example.org"), path("bundle.pem"))
+        .with_crl(path("crl.pem"));
+    let source = X509Source::open(files, NOW).unwrap();
+    let verify = || {
+        let material = source.load();
+        X509SvidVerifier::new().verify(gone.chain(), material.bundles(), NOW).map(drop)
+    };
+    assert_eq!(verify(), Ok(()));
+    assert_eq!(source.reload(NOW).unwrap(), 1);
+
+    let next = authority.crl().numbered(2).revoking(&gone.chain()[0]).unwrap();
+    fs::write(path("crl.pem"), next.der().unwrap()).unwrap();
+    assert_eq!(source.reload(NOW).unwrap(), 2);
+    let revoked = Err(X509SvidError::Revocation(RevocationError::Revoked { position: 0 }));
+    assert_eq!(verify(), revoked);
+
+    fs::write(path("crl.pem"), [0x30, 0x81]).unwrap();
+    let refused = source.reload(NOW).unwrap_err();
+    let X509SourceError::Crl { source: error, .. } = &refused else { panic!("{refused:?}") };
+    assert!(matches!(error, RevocationListError::Der { .. }), "{error:?}");
+    assert_eq!(refused.fault(), Fault::Authority);
+    fs::remove_file(path("crl.pem")).unwrap();
+    assert!(matches!(source.reload(NOW), Err(X509SourceError::File { .. })));
+    assert_eq!(verify(), revoked);
+}
+
+#[test]
 fn a_file_that_is_too_long_is_not_read() {
     let folder = written(&authority());
     fs::write(folder.path().join("bundle.pem"), vec![b'-'; 1024 * 1024 + 1]).unwrap();
@@ -148,4 +183,33 @@ fn a_source_without_files_cannot_be_reloaded() {
     let refused = source.reload(NOW).unwrap_err();
     assert!(matches!(refused, X509SourceError::NoFiles));
     assert_eq!(refused.fault(), Fault::Caller);
+}
+
+#[test]
+fn files_that_change_are_read_again_and_bad_ones_change_nothing() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+    use zt_core::time::ManualClock;
+
+    const SOON: Duration = Duration::from_secs(10);
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(TrustDomain::from_name("example.org").unwrap(), NOW).unwrap();
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let domain = authority.trust_domain().clone();
+    let (svid, key, bundle) = (path("svid.pem"), path("key.pem"), path("bundle.pem"));
+    let source = X509Source::from_pem_files(domain, &svid, &key, &bundle, NOW).unwrap();
+
+    let (tell, told) = mpsc::channel();
+    let watch = source.watch(ManualClock::at(NOW), move |outcome| tell.send(outcome).unwrap());
+    let _watch = watch.unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 1);
+
+    std::fs::write(&svid, "torn").unwrap();
+    assert!(told.recv_timeout(SOON).unwrap().is_err());
+    assert_eq!(source.generation(), 1);
+
+    authority.write_to_folder(folder.path(), "/cart").unwrap();
+    assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 2);
+    assert_eq!(source.generation(), 2);
 }

@@ -40,7 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`live::LivePolicies`] keeps to the policies of a folder while they are edited.
+//! [`LivePolicies`] keeps to the policies of a folder while they are edited.
 //!
 //! A set is compiled when it is loaded. A decision asks the policies that an index of their scopes
 //! and conditions does not rule out, however many others there are, and allocates nothing once its
@@ -101,4 +101,5 @@ pub mod live;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use live::LivePolicies;
 pub use set::PolicySet;

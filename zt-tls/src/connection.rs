@@ -5,8 +5,9 @@
 //! the proven peers may connect. What they set and nobody can unset:
 //!
 //! 1. TLS 1.3 alone (M-07);
-//! 2. the peer presents an X509-SVID that verifies against the bundle of its own trust domain, at
-//!    the time of the handshake, and that the authorizer admits;
+//! 2. the peer presents an X509-SVID that verifies against the bundle of its own trust domain and
+//!    the revocation lists of the source, at the time of the handshake, and that the authorizer
+//!    admits;
 //! 3. no resumption, no tickets, no early data: every connection asks the verifier (M-01);
 //! 4. our own certificate is the source's current one; once it has expired, handshakes fail;
 //! 5. no key log, no process-global provider.
@@ -25,6 +26,7 @@ use rustls::version::TLS13;
 use zt_core::fault::Fault;
 use zt_core::time::{Clock, SystemClock};
 use zt_identity::matcher::Authorizer;
+use zt_identity::revocation::Revocation;
 use zt_identity::source::X509Source;
 
 use crate::provider;
@@ -41,6 +43,7 @@ struct Settings {
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     alpn: Vec<Vec<u8>>,
+    revocation: Revocation,
 }
 
 impl Settings {
@@ -51,14 +54,15 @@ impl Settings {
             clock: Arc::new(SystemClock),
             provider: provider::ring(),
             alpn: Vec::new(),
+            revocation: Revocation::default(),
         }
     }
 
     fn parts(self) -> Result<(Arc<PeerVerifier>, Arc<SvidResolver>), BuildError> {
-        let Self { source, authorizer, clock, provider, alpn: _ } = self;
+        let Self { source, authorizer, clock, provider, alpn: _, revocation } = self;
         let resolver = SvidResolver::new(source.clone(), Arc::clone(&clock), Arc::clone(&provider))
             .map_err(BuildError::Identity)?;
-        let verifier = PeerVerifier::new(source, authorizer, clock, provider);
+        let verifier = PeerVerifier::new(source, authorizer, clock, provider, revocation);
         Ok((Arc::new(verifier), Arc::new(resolver)))
     }
 }
@@ -77,6 +81,14 @@ macro_rules! settings {
             #[must_use]
             pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
                 self.0.provider = provider;
+                self
+            }
+
+            /// Asks this of the revocation lists that the source holds; by default those that
+            /// there are count.
+            #[must_use]
+            pub const fn revocation(mut self, revocation: Revocation) -> Self {
+                self.0.revocation = revocation;
                 self
             }
 
@@ -493,12 +505,10 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whose fault it is: the peer's.
+    /// Whose fault it is: the peer's, unless what we judge it by is stale.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            Self::Tls(_) | Self::Changed(_) => Fault::Peer,
-        }
+    pub fn fault(&self) -> Fault {
+        self.refused().map_or(Fault::Peer, Refused::fault)
     }
 
     /// Why the verifier refused the peer, if it did.

@@ -1,7 +1,7 @@
 //! Which peers we believe, as rustls asks it.
 //!
-//! A chain is accepted when it verifies as an X509-SVID under the current bundles (`zt-identity`
-//! has the rules), and the authorizer admits its ID. Clients and servers are judged alike: a
+//! A chain is accepted when it verifies as an X509-SVID under the current bundles and the revocation
+//! lists beside them (`zt-identity` has the rules), and the authorizer admits its ID. Clients and servers are judged alike: a
 //! SPIFFE peer is known by its ID, never by a host name.
 
 use std::fmt;
@@ -20,6 +20,7 @@ use zt_core::spiffe::SpiffeId;
 use zt_core::time::Clock;
 use zt_core::verified::Verified;
 use zt_identity::matcher::Authorizer;
+use zt_identity::revocation::Revocation;
 use zt_identity::source::{X509Material, X509Source};
 use zt_identity::x509_svid::{X509Svid, X509SvidError, X509SvidVerifier};
 
@@ -39,11 +40,12 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// Whose fault it is: the peer's.
+    /// Whose fault it is: the peer's, unless a root or a revocation list of ours is stale.
     #[must_use]
-    pub const fn fault(&self) -> Fault {
+    pub fn fault(&self) -> Fault {
         match self {
-            Self::Svid(_) | Self::NotAdmitted { .. } => Fault::Peer,
+            Self::Svid(error) => error.fault(),
+            Self::NotAdmitted { .. } => Fault::Peer,
         }
     }
 
@@ -81,8 +83,10 @@ impl PeerVerifier {
         authorizer: Authorizer,
         clock: Arc<dyn Clock>,
         provider: Arc<CryptoProvider>,
+        revocation: Revocation,
     ) -> Self {
-        Self { source, authorizer, clock, provider, svids: X509SvidVerifier::new() }
+        let svids = X509SvidVerifier::new().with_revocation(revocation);
+        Self { source, authorizer, clock, provider, svids }
     }
 
     #[cfg(feature = "tokio")]

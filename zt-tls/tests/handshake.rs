@@ -17,12 +17,14 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use zt_core::fault::Fault;
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::{Clock, ManualClock, Timestamp};
-use zt_identity::authority::{Authority, Defect};
+use zt_identity::authority::{Authority, CrlDefect, CrlRequest, Defect};
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::profile::LeafError;
+use zt_identity::revocation::{Revocation, RevocationError, RevocationList};
 use zt_identity::source::X509Source;
 use zt_identity::x509_svid::X509SvidError;
 use zt_tls::connection::{ClientStream, HandshakeError, Refused, ServerStream};
@@ -375,6 +377,129 @@ async fn a_bundle_that_goes_away_during_a_handshake_takes_its_peers_along() {
     let (outcome, _client) = tokio::join!(accept, connector.connect(host(), theirs));
     let error = outcome.unwrap_err();
     assert!(matches!(svid_error(&error), X509SvidError::NoBundle { .. }), "{error:?}");
+}
+
+impl Server {
+    /// Replaces what the source holds of revocation lists.
+    fn replace_lists(&self, lists: impl IntoIterator<Item = RevocationList>) {
+        let material = self.source.current();
+        let bundles = material.bundles().clone();
+        let bundles = bundles.with_revocation_lists(lists.into_iter().collect());
+        self.source.replace(material.identity().clone(), bundles);
+    }
+
+    /// Why the server refuses this client.
+    async fn revocation_error(&self, client: &X509Source) -> RevocationError {
+        let members = Authorizer::member_of(domain("example.org"));
+        let error = self.meet_with(client.clone(), members).await.server.unwrap_err();
+        let X509SvidError::Revocation(error) = svid_error(&error) else { panic!("{error:?}") };
+        error.clone()
+    }
+}
+
+fn leaf(source: &X509Source) -> CertificateDer<'static> {
+    source.load().identity().chain().first().unwrap().clone()
+}
+
+fn list(request: CrlRequest<'_>) -> RevocationList {
+    request.list().unwrap()
+}
+
+#[tokio::test]
+async fn a_revoked_client_is_refused_from_the_next_handshake_on() {
+    let server = server();
+    let (cart, till) =
+        (server.authority.source("/a").unwrap(), server.authority.source("/b").unwrap());
+    let members = || Authorizer::member_of(domain("example.org"));
+    assert!(server.meet_with(cart.clone(), members()).await.server.is_ok());
+    server.replace_lists([server.authority.revoke(cart.load().identity()).unwrap()]);
+    assert_eq!(server.revocation_error(&cart).await, RevocationError::Revoked { position: 0 });
+    assert!(server.meet_with(till, members()).await.server.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_refuses_a_server_that_is_revoked() {
+    let server = server();
+    let cart = server.authority.source("/cart").unwrap();
+    let list = server.authority.revoke(server.source.load().identity()).unwrap();
+    let material = cart.current();
+    cart.replace(
+        material.identity().clone(),
+        material.bundles().clone().with_revocation_list(list),
+    );
+    let met = server.meet_with(cart, Authorizer::member_of(domain("example.org"))).await;
+    let error = met.client.unwrap_err();
+    let revoked = X509SvidError::Revocation(RevocationError::Revoked { position: 0 });
+    assert_eq!(*svid_error(&error), revoked);
+}
+
+#[tokio::test]
+async fn a_stale_list_refuses_every_client() {
+    let server = server();
+    let cart = server.authority.source("/cart").unwrap();
+    server.replace_lists([list(server.authority.crl().lasting(HOUR / 4))]);
+    let members = Authorizer::member_of(domain("example.org"));
+    assert!(server.meet_with(cart.clone(), members).await.server.is_ok());
+    server.clock.advance(HOUR / 2);
+    let error = server.revocation_error(&cart).await;
+    assert!(matches!(error, RevocationError::Stale { position: 0, .. }), "{error:?}");
+    let members = Authorizer::member_of(domain("example.org"));
+    let error = server.meet_with(cart, members).await.server.unwrap_err();
+    assert_eq!(error.fault(), Fault::Authority);
+}
+
+#[tokio::test]
+async fn a_stale_list_that_comes_first_does_not_hide_a_newer_one() {
+    let server = server();
+    let cart = server.authority.source("/cart").unwrap();
+    let stale = list(server.authority.crl().with_defect(CrlDefect::Stale));
+    let newer = list(server.authority.crl().numbered(2).revoking(&leaf(&cart)).unwrap());
+    server.replace_lists([stale, newer]);
+    assert_eq!(server.revocation_error(&cart).await, RevocationError::Revoked { position: 0 });
+}
+
+#[tokio::test]
+async fn a_client_of_a_revoked_intermediate_is_refused() {
+    let server = server();
+    let intermediate = server.authority.intermediate().unwrap();
+    let svid = server.authority.request("/cart").through(&intermediate).identity().unwrap();
+    let bundles = BundleSet::new().with(server.authority.bundle());
+    let cart = X509Source::new(svid, bundles);
+    let revoking = server.authority.crl().revoking(intermediate.certificate()).unwrap();
+    server.replace_lists([list(revoking)]);
+    assert_eq!(server.revocation_error(&cart).await, RevocationError::Revoked { position: 1 });
+}
+
+#[tokio::test]
+async fn a_server_that_requires_lists_refuses_clients_without_one() {
+    let server = server();
+    let members = Authorizer::member_of(domain("example.org"));
+    let acceptor = Acceptor::builder(server.source.clone(), members)
+        .clock(server.clock.clone())
+        .revocation(Revocation::Required)
+        .build()
+        .unwrap();
+    let server = Server { acceptor, ..server };
+    let cart = server.authority.source("/cart").unwrap();
+    assert_eq!(server.revocation_error(&cart).await, RevocationError::Unknown { position: 0 });
+    server.replace_lists([list(server.authority.crl())]);
+    let members = Authorizer::member_of(domain("example.org"));
+    assert!(server.meet_with(cart, members).await.server.is_ok());
+}
+
+#[tokio::test]
+async fn a_peer_that_is_revoked_during_its_handshake_is_refused() {
+    let server = server();
+    let cart = server.authority.source("/cart").unwrap();
+    let connector = server.connector(cart.clone(), Authorizer::member_of(domain("example.org")));
+    let (ours, theirs) = duplex(64 * 1024);
+    let mut accept = Box::pin(server.acceptor.accept(ours));
+    assert!(futures_util::poll!(&mut accept).is_pending());
+    server.replace_lists([server.authority.revoke(cart.load().identity()).unwrap()]);
+    let (outcome, _client) = tokio::join!(accept, connector.connect(host(), theirs));
+    let error = outcome.unwrap_err();
+    let revoked = X509SvidError::Revocation(RevocationError::Revoked { position: 0 });
+    assert_eq!(*svid_error(&error), revoked);
 }
 
 /// Swaps the bundles of a source at the very moment at which the verifier, which has read them

@@ -1,7 +1,20 @@
 //! All scenarios. Their names are stable: `<area>/<case>`.
 
 mod core;
+mod identity;
+mod path;
+mod policy;
+mod tls;
+mod token;
 
 fn main() {
-    zt_benches::main(core::scenarios());
+    let areas = [
+        core::scenarios,
+        policy::scenarios,
+        path::scenarios,
+        token::scenarios,
+        identity::scenarios,
+        tls::scenarios,
+    ];
+    zt_benches::main(areas.iter().flat_map(|area| area()).collect());
 }

@@ -5,7 +5,7 @@ use zt_core::record::{JsonLines, RecordQueue};
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, SystemClock};
 use zt_identity::{AccessTokenVerifier, Authorizer, X509Source};
-use zt_policy::PolicySet;
+use zt_policy::LivePolicies;
 use zt_tls::{Acceptor, serve::serve};
 use zt_tower::extract::{CallingUser, CallingWorkload};
 use zt_tower::{AccessTokens, RouteTargets, ZeroTrust};
@@ -16,6 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let now = SystemClock.now();
     let (svid, key, bundle) = ("svid.pem", "key.pem", "bundle.pem");
     let identity = X509Source::from_pem_files(domain.clone(), svid, key, bundle, now)?;
+    let _watch = identity.watch(SystemClock, |outcome| eprintln!("identity: {outcome:?}"))?;
     let acceptor = Acceptor::new(identity, Authorizer::member_of(domain))?;
 
     let tokens = AccessTokenVerifier::builder("https://login.example.com")?
@@ -24,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     let zero_trust = ZeroTrust::builder()
         .tokens(AccessTokens::bearer(tokens))
-        .policy(PolicySet::from_folder("policies")?)
+        .policy(LivePolicies::open("policies")?)
         .records(RecordQueue::builder().start(JsonLines::append_to("records.jsonl")?)?)
         .targets(RouteTargets)
         .build();

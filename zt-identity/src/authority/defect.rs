@@ -84,6 +84,8 @@ pub enum Defect {
     IntermediateUnknownCritical,
     /// The intermediate may not sign for clients.
     IntermediateServerOnly,
+    /// The intermediate may not sign revocation lists.
+    IntermediateNoCrlSign,
 }
 
 impl Defect {
@@ -100,6 +102,7 @@ impl Defect {
                 | Self::IntermediateNoSubject
                 | Self::IntermediateUnknownCritical
                 | Self::IntermediateServerOnly
+                | Self::IntermediateNoCrlSign
         )
     }
 
@@ -144,7 +147,8 @@ impl Defect {
             | Self::IntermediateExpired
             | Self::IntermediateNoSubject
             | Self::IntermediateUnknownCritical
-            | Self::IntermediateServerOnly => {}
+            | Self::IntermediateServerOnly
+            | Self::IntermediateNoCrlSign => {}
         }
     }
 
@@ -157,6 +161,7 @@ impl Defect {
             }
             Self::IntermediateNoKeyUsage => intermediate.key_usage = 0,
             Self::IntermediateNoKeyCertSign => intermediate.key_usage = CRL_SIGN,
+            Self::IntermediateNoCrlSign => intermediate.key_usage = KEY_CERT_SIGN,
             Self::IntermediateHasPath => {
                 for (_, name) in &mut intermediate.names {
                     name.extend(b"/authority");

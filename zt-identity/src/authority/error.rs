@@ -8,6 +8,10 @@ use zt_core::spiffe::SpiffeIdError;
 use zt_core::time::Timestamp;
 
 use crate::bundle::BundleError;
+use crate::json::JsonError;
+use crate::jwk::JwkSetError;
+use crate::oidc::issuer::IssuerError;
+use crate::revocation::RevocationListError;
 use crate::x509_identity::X509IdentityError;
 
 /// Why an authority cannot issue.
@@ -29,7 +33,7 @@ pub enum AuthorityError {
         /// The time.
         time: Timestamp,
     },
-    /// A key or a certificate cannot be made; the text is rcgen's.
+    /// A key or a certificate cannot be made; the text is rcgen's or ring's.
     #[error("a key or certificate cannot be made ({0})")]
     Issue(String),
     /// What was issued is no identity, as a defect was asked for.
@@ -38,6 +42,18 @@ pub enum AuthorityError {
     /// The root is none.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// What was issued is no revocation list, as a defect was asked for.
+    #[error(transparent)]
+    RevocationList(#[from] RevocationListError),
+    /// The claims of a token are not a JSON object.
+    #[error("the claims are not a JSON object")]
+    Claims(#[from] JsonError),
+    /// The URL cannot name an issuer.
+    #[error(transparent)]
+    Url(#[from] IssuerError),
+    /// The keys are no key set.
+    #[error(transparent)]
+    Keys(#[from] JwkSetError),
     /// A file cannot be written.
     #[error("cannot write {path:?}")]
     Write {
@@ -50,6 +66,12 @@ pub enum AuthorityError {
 
 impl From<rcgen::Error> for AuthorityError {
     fn from(error: rcgen::Error) -> Self {
+        Self::Issue(error.to_string())
+    }
+}
+
+impl From<ring::error::Unspecified> for AuthorityError {
+    fn from(error: ring::error::Unspecified) -> Self {
         Self::Issue(error.to_string())
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let encoded = Secret::new(STANDARD.encode(der));
     let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = encoded.expose().as_str();

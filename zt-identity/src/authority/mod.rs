@@ -1,7 +1,8 @@
 //! The one authority for development and tests.
 //!
 //! An [`Authority`] is the root of a trust domain, in memory: it issues X.509-SVIDs that meet the
-//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`].
+//! standard and live for [`SVID_LIFETIME`], and, for tests, ones with one [`Defect`]. It issues
+//! JWT-SVIDs too. An [`Issuer`] plays the OpenID provider, without any HTTP.
 //!
 //! # Not for production
 //!
@@ -31,9 +32,15 @@ mod error;
 mod template;
 mod defect;
 mod folder;
+mod crl;
+mod intermediate;
+mod signing_key;
+mod issuer;
+mod jwt;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{ExtendedKeyUsagePurpose, KeyPair};
@@ -41,12 +48,19 @@ use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDe
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::Timestamp;
 
+pub use self::crl::{CRL_LIFETIME, CrlDefect, CrlRequest};
 pub use self::defect::Defect;
 pub use self::error::AuthorityError;
+pub use self::intermediate::Intermediate;
+pub use self::issuer::{Issuer, TOKEN_LIFETIME};
+pub use self::jwt::JWT_SVID_LIFETIME;
+use self::signing_key::SigningKey;
 use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, DNS, KEY_CERT_SIGN, Template, URI};
 use crate::bundle::{BundleSet, X509Bundle};
+use crate::certificate::Certificate;
+use crate::revocation::RevocationList;
 use crate::source::X509Source;
-use crate::x509_identity::X509Identity;
+use crate::x509_identity::{X509Identity, X509IdentityError};
 
 /// How long a root counts: 30 days.
 pub const ROOT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -62,6 +76,9 @@ pub struct Authority {
     key: KeyPair,
     root: Template,
     bundle: X509Bundle,
+    // The serial numbers of what was revoked by `revoke`.
+    revoked: Mutex<Vec<Vec<u8>>>,
+    jwt_key: SigningKey,
 }
 
 impl Authority {
@@ -76,7 +93,15 @@ impl Authority {
         let root = authority_template(&trust_domain, "root", now, ROOT_LIFETIME);
         let certificate = root.self_signed(&key)?;
         let bundle = X509Bundle::from_der_certs(trust_domain.clone(), [certificate], now)?;
-        Ok(Self { trust_domain, now, key, root, bundle })
+        Ok(Self {
+            trust_domain,
+            now,
+            key,
+            root,
+            bundle,
+            revoked: Mutex::default(),
+            jwt_key: SigningKey::generate()?,
+        })
     }
 
     /// The trust domain.
@@ -118,8 +143,48 @@ impl Authority {
             lifetime: SVID_LIFETIME,
             host: None,
             intermediate: false,
+            through: None,
             defect: None,
         }
+    }
+
+    /// An intermediate authority, to issue SVIDs through.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a key.
+    pub fn intermediate(&self) -> Result<Intermediate, AuthorityError> {
+        Intermediate::new(self, None)
+    }
+
+    /// An intermediate authority with one defect of those that are of an intermediate.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a key.
+    pub fn defective_intermediate(&self, defect: Defect) -> Result<Intermediate, AuthorityError> {
+        Intermediate::new(self, Some(defect))
+    }
+
+    /// Asks for a revocation list of the root, on which nothing is yet.
+    pub fn crl(&self) -> CrlRequest<'_> {
+        let root = self.bundle.roots().first().map_or(&[][..], |root| root.certificate());
+        CrlRequest::new(root, &self.key, self.now)
+    }
+
+    /// Revokes the leaf of an identity that the root has issued, and returns the list of all that
+    /// were revoked so. Each list has a greater number than the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorityError`] when there is no randomness for a signature.
+    pub fn revoke(&self, identity: &X509Identity) -> Result<RevocationList, AuthorityError> {
+        let leaf = Certificate::parse(identity.chain().first().map_or(&[][..], |leaf| leaf))
+            .map_err(X509IdentityError::from)?;
+        let mut revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        revoked.push(leaf.serial().to_vec());
+        let number = u64::try_from(revoked.len()).unwrap_or(u64::MAX);
+        self.crl().revoking_serials(revoked.iter().cloned()).numbered(number).list()
     }
 
     /// Writes an identity with this path as `svid.pem` and `key.pem`, and the bundle as
@@ -156,10 +221,11 @@ pub struct SvidRequest<'a> {
     lifetime: Duration,
     host: Option<String>,
     intermediate: bool,
+    through: Option<&'a Intermediate>,
     defect: Option<Defect>,
 }
 
-impl SvidRequest<'_> {
+impl<'a> SvidRequest<'a> {
     /// Issued at another time than the authority's own.
     pub const fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
@@ -182,6 +248,12 @@ impl SvidRequest<'_> {
     /// Issued by an intermediate authority, whose certificate is part of the chain.
     pub const fn through_intermediate(mut self) -> Self {
         self.intermediate = true;
+        self
+    }
+
+    /// Issued by this intermediate authority, whose certificate is part of the chain.
+    pub const fn through(mut self, intermediate: &'a Intermediate) -> Self {
+        self.through = Some(intermediate);
         self
     }
 
@@ -222,14 +294,19 @@ impl SvidRequest<'_> {
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
         let key = KeyPair::generate()?;
         let leaf = self.leaf()?;
-        let chain = if self.intermediate {
-            let (intermediate, intermediate_key) = (self.intermediate(), KeyPair::generate()?);
-            let root = &self.authority.root;
-            let certificate =
-                intermediate.signed_by(&intermediate_key, root, &self.authority.key)?;
-            vec![self.sign(&leaf, &key, &intermediate, &intermediate_key)?, certificate]
-        } else {
-            vec![self.sign(&leaf, &key, &self.authority.root, &self.authority.key)?]
+        let own;
+        let through = match self.through {
+            None if self.intermediate => {
+                own = Intermediate::of(self.authority, self.intermediate())?;
+                Some(&own)
+            }
+            through => through,
+        };
+        let chain = match through {
+            Some(Intermediate { template, key: issuer, certificate }) => {
+                vec![self.sign(&leaf, &key, template, issuer)?, certificate.clone()]
+            }
+            None => vec![self.sign(&leaf, &key, &self.authority.root, &self.authority.key)?],
         };
         Ok((chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
     }
@@ -257,6 +334,7 @@ impl SvidRequest<'_> {
                 ExtendedKeyUsagePurpose::ClientAuth,
             ],
             unknown_critical: false,
+            serial: None,
         };
         if let Some(defect) = self.defect {
             defect.spoil_leaf(&mut leaf);
@@ -265,14 +343,7 @@ impl SvidRequest<'_> {
     }
 
     fn intermediate(&self) -> Template {
-        let trust_domain = &self.authority.trust_domain;
-        let mut intermediate =
-            authority_template(trust_domain, "intermediate", self.now, self.lifetime);
-        intermediate.path_len = Some(0);
-        if let Some(defect) = self.defect {
-            defect.spoil_intermediate(&mut intermediate);
-        }
-        intermediate
+        intermediate::template(self.authority, self.now, self.lifetime, self.defect)
     }
 
     fn sign(
@@ -312,5 +383,6 @@ fn authority_template(
         key_usage_critical: true,
         purposes: Vec::new(),
         unknown_critical: false,
+        serial: None,
     }
 }

@@ -3,7 +3,7 @@
 
 use rcgen::{
     CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer,
-    KeyPair,
+    KeyPair, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -22,6 +22,7 @@ pub(super) const URI: u8 = tag::context(6);
 /// The tag of a DNS name among alternative names.
 pub(super) const DNS: u8 = tag::context(2);
 
+#[derive(Clone)]
 pub(super) struct Template {
     pub(super) subject: String,
     pub(super) names: Vec<(u8, Vec<u8>)>,
@@ -34,6 +35,8 @@ pub(super) struct Template {
     pub(super) key_usage_critical: bool,
     pub(super) purposes: Vec<ExtendedKeyUsagePurpose>,
     pub(super) unknown_critical: bool,
+    /// Derived from the key where there is none.
+    pub(super) serial: Option<Vec<u8>>,
 }
 
 impl Template {
@@ -62,6 +65,7 @@ impl Template {
         if !self.subject.is_empty() {
             params.distinguished_name.push(DnType::CommonName, self.subject.as_str());
         }
+        params.serial_number = self.serial.clone().map(SerialNumber::from);
         params.not_before = date(self.not_before)?;
         params.not_after = date(self.not_after)?;
         params.extended_key_usages.clone_from(&self.purposes);
@@ -111,13 +115,14 @@ fn extension(number: u64, critical: bool, value: Vec<u8>) -> CustomExtension {
     extension
 }
 
-/// One element of DER. What this authority writes fits into the two bytes of its length.
+/// One element of DER. What this authority writes fits into the three bytes of its length.
 pub(super) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let [.., high, low] = contents.len().to_be_bytes();
-    let length = match (high, low) {
-        (0, 0..=0x7f) => vec![low],
-        (0, _) => vec![0x81, low],
-        _ => vec![0x82, high, low],
+    let [.., high, middle, low] = contents.len().to_be_bytes();
+    let length = match (high, middle, low) {
+        (0, 0, 0..=0x7f) => vec![low],
+        (0, 0, _) => vec![0x81, low],
+        (0, _, _) => vec![0x82, middle, low],
+        _ => vec![0x83, high, middle, low],
     };
     [&[tag], &*length, contents].concat()
 }

@@ -142,14 +142,15 @@ impl<'a> Extensions<'a> {
     }
 }
 
-struct Extension<'a> {
-    oid: &'a [u8],
-    critical: bool,
-    value: Element<'a>,
+/// One extension, its value not looked into.
+pub(crate) struct Extension<'a> {
+    pub(crate) oid: &'a [u8],
+    pub(crate) critical: bool,
+    pub(crate) value: Element<'a>,
 }
 
 impl<'a> Extension<'a> {
-    fn read(list: &mut Reader<'a, '_>) -> Result<Self, DerError> {
+    pub(crate) fn read(list: &mut Reader<'a, '_>) -> Result<Self, DerError> {
         let mut parts = list.enter(tag::SEQUENCE)?;
         let oid = der::oid(parts.expect(tag::OID)?.contents)?;
         let critical = optional_boolean(&mut parts)?;

@@ -25,13 +25,14 @@ use zt_core::time::Validity;
 
 use self::error::in_part;
 pub use self::error::{CertificateError, MAX_CERTIFICATE_LEN, MAX_EXTENSIONS, MAX_NAMES};
+pub(crate) use self::extension::Extension;
 use self::extension::Extensions;
 pub use self::extension::{AlternativeNames, BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use crate::der::{self, Budget, DerError, Reader, tag};
 
 /// Elements that a certificate may be made of, where they are looked at: 12 for the frame, 4 for
 /// each extension, and the rest for what is in five of them.
-const BUDGET: u16 = 400;
+const BUDGET: u32 = 400;
 
 /// What there is to know about a certificate before it is believed.
 ///
@@ -61,6 +62,8 @@ pub struct Certificate<'a> {
 pub struct PublicKey<'a> {
     /// The whole `SubjectPublicKeyInfo`.
     pub info: &'a [u8],
+    /// What is in it.
+    pub contents: &'a [u8],
     /// What is in its `AlgorithmIdentifier`.
     pub algorithm: &'a [u8],
     /// The bytes of the key.
@@ -259,7 +262,7 @@ impl<'a> PublicKey<'a> {
         let algorithm = parts.expect(tag::SEQUENCE)?.contents;
         let key = der::octet_aligned_bits(parts.expect(tag::BIT_STRING)?.contents)?;
         parts.finish()?;
-        Ok(Self { info: info.whole, algorithm, key })
+        Ok(Self { info: info.whole, contents: info.contents, algorithm, key })
     }
 }
 

@@ -93,6 +93,12 @@ impl IssuerKeys {
         self.0.published.set.generation()
     }
 
+    /// Publishes another set, as a refresh does.
+    #[cfg(test)]
+    pub(super) fn replace(&self, set: JwkSet, usable_until: Timestamp) {
+        self.0.published.replace(set, usable_until);
+    }
+
     /// Says that a token named a key that is not in the set. Where keys are fetched, this asks for
     /// a fetch, which happens in the background and not more often than its limit allows.
     pub(crate) fn report_unknown(&self) {

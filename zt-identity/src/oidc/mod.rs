@@ -8,5 +8,12 @@ mod published;
 #[cfg(feature = "http")]
 pub mod refresh;
 pub mod keys;
+pub mod signed;
 pub mod claim_path;
+mod person;
 pub mod access_token;
+pub mod verdict_cache;
+pub mod id_token;
+pub mod event_token;
+pub mod logout_token;
+pub mod security_event_token;

@@ -8,17 +8,28 @@
 //! - [`Binding::certificate`]: the token's `cnf` names the certificate of this very connection,
 //!   by `x5t#S256` (RFC 8705 §3, T-30). A token that is bound to nothing is refused.
 //!
+//! A workload has a connection of its own to be known by. Where it has none and sends a JWT-SVID or
+//! a service account's token instead, [`Binding::workload`] and [`Binding::service_account`] make
+//! a principal of it, for bearers only and never out of a token that is bound to anything (T-16).
+//!
+//! What is verified was true when it was verified. Verify a token with each request that it comes
+//! with ([`cached`](crate::AccessTokenVerifier::cached) makes that cheap) and do not keep the result:
+//! nothing here asks for the time again.
+//!
 //! A method of confirmation that cannot be checked is refused, `jkt` (RFC 9449) among them, also
 //! beside one that can: all of them have to hold.
 
 use zt_core::danger;
 use zt_core::fault::Fault;
 use zt_core::peer::Peer;
-use zt_core::principal::User;
+use zt_core::principal::{Principal, User, Workload};
 use zt_core::verified::Verified;
 
 use crate::algorithm::sha256;
-use crate::oidc::access_token::{AccessToken, Confirmation};
+use crate::confirmation::Confirmation;
+use crate::jwt_svid::JwtSvid;
+use crate::oidc::access_token::AccessToken;
+use crate::service_account::ServiceAccountToken;
 
 /// How a token has to belong to its sender.
 ///
@@ -78,6 +89,53 @@ impl Binding {
         let user = danger::verified(token.user().clone());
         Ok(user)
     }
+
+    /// The workload of a JWT-SVID that belongs to its sender, which is anyone who holds it: for
+    /// [`Binding::bearer`] only.
+    ///
+    /// # Errors
+    ///
+    /// [`BindingError`] when the route demands more than holding the token, when the token is
+    /// bound to anything, and when it names a trust domain and no workload in it.
+    pub fn workload(&self, svid: &Verified<JwtSvid>) -> Result<Verified<Principal>, BindingError> {
+        self.check_bearer(svid.confirmation())?;
+        if svid.id().path().is_empty() {
+            return Err(BindingError::NoWorkload);
+        }
+        Ok(caller(Workload::new(svid.id().clone())))
+    }
+
+    /// The workload of a service account's token that belongs to its sender, which is anyone who
+    /// holds it: for [`Binding::bearer`] only. Its attributes are `namespace`, `name` and `uid`,
+    /// and where the token has them `pod` and `node`, records of a `name` and a `uid`.
+    ///
+    /// # Errors
+    ///
+    /// [`BindingError`] when the route demands more than holding the token, and when the token is
+    /// bound to anything.
+    pub fn service_account(
+        &self,
+        token: &Verified<ServiceAccountToken>,
+    ) -> Result<Verified<Principal>, BindingError> {
+        self.check_bearer(token.confirmation())?;
+        Ok(caller(token.workload().clone()))
+    }
+
+    /// No document that names a workload can be bound to a certificate.
+    const fn check_bearer(&self, confirmation: Option<&Confirmation>) -> Result<(), BindingError> {
+        match self.0 {
+            How::Bearer => check_unbound(confirmation),
+            How::Certificate { .. } => Err(BindingError::BearerOnly),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the token is verified and bound to nothing, and the route states that it believes bearers"
+)]
+const fn caller(workload: Workload) -> Verified<Principal> {
+    danger::verified(Principal::new(workload))
 }
 
 /// T-16.
@@ -113,6 +171,12 @@ pub enum BindingError {
     /// The token is bound to nothing where possession is demanded.
     #[error("the token is not bound to a certificate")]
     Unbound,
+    /// The token names a workload to whoever holds it, and possession is demanded.
+    #[error("the token is for bearers, and possession is demanded")]
+    BearerOnly,
+    /// The token names a trust domain and no workload in it.
+    #[error("the token names a trust domain and no workload in it")]
+    NoWorkload,
     /// The token is bound by a method that cannot be checked.
     #[error("the confirmation method {method:?} is not supported")]
     UnsupportedConfirmation {
@@ -138,6 +202,8 @@ impl BindingError {
         match self {
             Self::Bound => "token_bound",
             Self::Unbound => "token_unbound",
+            Self::BearerOnly => "token_for_bearers",
+            Self::NoWorkload => "token_without_workload",
             Self::UnsupportedConfirmation { .. } => "token_confirmation_unsupported",
             Self::OtherCertificate => "token_of_another_connection",
         }
@@ -146,14 +212,19 @@ impl BindingError {
 
 #[cfg(test)]
 mod tests {
-    use zt_core::spiffe::SpiffeId;
+    use zt_core::spiffe::{SpiffeId, TrustDomain};
     use zt_core::time::{Timestamp, Validity};
 
     use super::*;
+    use crate::claims::Audience;
     use crate::jwk::JwkSet;
+    use crate::jwt_bundle::{JwtBundle, JwtBundleSet};
+    use crate::jwt_svid::JwtSvidVerifier;
     use crate::minted;
     use crate::oidc::access_token::AccessTokenVerifier;
+    use crate::oidc::issuer::Issuer;
     use crate::oidc::keys::IssuerKeys;
+    use crate::service_account::ServiceAccountVerifier;
 
     fn peer(leaf: &[u8]) -> Verified<Peer> {
         let id = SpiffeId::parse("spiffe://example.org/cart").unwrap();
@@ -184,6 +255,82 @@ mod tests {
     fn bound_to(leaf: &[u8], more: &str) -> Verified<AccessToken> {
         let digest = minted::base64url(sha256(leaf));
         token(&format!(r#","cnf":{{"x5t#S256":"{digest}"{more}}}"#))
+    }
+
+    fn svid(id: &str, cnf: &str) -> Verified<JwtSvid> {
+        let issuer = minted::Issuer::p256();
+        let trust_domain = TrustDomain::from_name("example.org").unwrap();
+        let bundle = JwtBundle::from_jwks(trust_domain, issuer.jwks().as_bytes()).unwrap();
+        let claims = format!(r#"{{"sub":"{id}","aud":"orders","exp":2000{cnf}}}"#);
+        JwtSvidVerifier::new(Audience::any(["orders"]).unwrap())
+            .verify(
+                &issuer.sign(r#"{"alg":"ES256","kid":"k1"}"#, claims),
+                &JwtBundleSet::new().with(bundle),
+                Timestamp::from_secs(1000),
+            )
+            .unwrap()
+    }
+
+    #[test]
+    fn whoever_holds_a_jwt_svid_is_its_workload_where_bearers_are_believed() {
+        let caller = Binding::bearer().workload(&svid("spiffe://example.org/cart", "")).unwrap();
+        assert_eq!(caller.workload().id().to_string(), "spiffe://example.org/cart");
+        assert_eq!(caller.user(), None);
+    }
+
+    #[test]
+    fn a_jwt_svid_has_no_workload_where_possession_is_demanded() {
+        let bound = r#","cnf":{"x5t#S256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+        for svid in
+            [svid("spiffe://example.org/cart", ""), svid("spiffe://example.org/cart", bound)]
+        {
+            let refused = Binding::certificate(&peer(b"leaf")).workload(&svid);
+            assert_eq!(refused, Err(BindingError::BearerOnly));
+        }
+    }
+
+    #[test]
+    fn a_jwt_svid_that_is_bound_to_anything_has_no_workload() {
+        let svid = svid("spiffe://example.org/cart", r#","cnf":{"jkt":"x"}"#);
+        assert_eq!(Binding::bearer().workload(&svid), Err(BindingError::Bound));
+    }
+
+    #[test]
+    fn a_service_account_is_a_workload_where_bearers_are_believed_and_its_token_is_unbound() {
+        let issuer = minted::Issuer::p256();
+        let verify = |cnf: &str| {
+            let keys = IssuerKeys::fixed(JwkSet::parse(issuer.jwks().as_bytes()).unwrap());
+            let claims = format!(
+                r#"{{"iss":"https://cluster.example","aud":"orders","exp":2000,
+                    "sub":"system:serviceaccount:shop:cart","kubernetes.io":{{
+                    "namespace":"shop","serviceaccount":{{"name":"cart","uid":"u"}}}}{cnf}}}"#
+            );
+            ServiceAccountVerifier::new(
+                Issuer::parse("https://cluster.example").unwrap(),
+                Audience::any(["orders"]).unwrap(),
+                keys,
+            )
+            .unwrap()
+            .verify(
+                &issuer.sign(r#"{"alg":"ES256","kid":"k1"}"#, claims),
+                Timestamp::from_secs(1000),
+            )
+            .unwrap()
+        };
+        let caller = Binding::bearer().service_account(&verify("")).unwrap();
+        assert_eq!(caller.workload().id().to_string(), "system:serviceaccount:shop:cart");
+        assert_eq!(caller.workload().attributes().get("uid"), Some(&"u".into()));
+
+        let refused = Binding::bearer().service_account(&verify(r#","cnf":{"jkt":"x"}"#));
+        assert_eq!(refused, Err(BindingError::Bound));
+        let refused = Binding::certificate(&peer(b"leaf")).service_account(&verify(""));
+        assert_eq!(refused, Err(BindingError::BearerOnly));
+    }
+
+    #[test]
+    fn the_name_of_a_trust_domain_is_no_workload() {
+        let svid = svid("spiffe://example.org", "");
+        assert_eq!(Binding::bearer().workload(&svid), Err(BindingError::NoWorkload));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl<R> AuthorizeLayer<R> {
         if !decision.is_of(&request) {
             return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
         }
-        let record = Record::of(&request, &decision);
+        let record = Record::of(&decision);
         let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
             permit.covers(action, resource).map_err(|_| Denial::Wiring)?;
             Ok(permit)

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, interval_at};
 use zt_core::record::{JsonLines, Record, RecordSink};
 use zt_core::time::{Clock, SystemClock};
-use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
+use zt_core::watch::{DEFAULT_INTERVAL, Watch};
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::oidc::refresh::RefreshOptions;
@@ -124,13 +124,10 @@ fn folder(given: Option<&Path>) -> Outcome<(PathBuf, Option<tempfile::TempDir>)>
 /// An identity from outside, read again when its files change.
 fn from_files(options: &Options, files: &IdentityFiles) -> Outcome<(X509Source, Option<Watch>)> {
     let IdentityFiles { svid, key, bundle } = files;
-    let paths = [svid.clone(), key.clone(), bundle.clone()];
-    let seen = Fingerprint::of(&paths);
     let domain = options.domain.clone();
     let source = X509Source::from_pem_files(domain, svid, key, bundle, SystemClock.now())?;
-    let reloaded = source.clone();
-    let watch = Watch::start(paths, seen, DEFAULT_INTERVAL, move || {
-        if let Err(error) = reloaded.reload(SystemClock.now()) {
+    let watch = source.watch(SystemClock, |outcome| {
+        if let Err(error) = outcome {
             eprintln!("quickstart: the identity stays as it was: {}", chain(&error));
         }
     })?;

@@ -43,8 +43,8 @@ use crate::oidc::issuer::{Issuer, IssuerError};
 use crate::oidc::keys::{IssuerKeys, KeysUnavailable};
 
 pub use self::builder::{AccessTokenVerifierBuilder, VerifierError};
+pub use self::token::AccessToken;
 use self::token::ClaimNames;
-pub use self::token::{AccessToken, Confirmation};
 
 const TYPES: &[&str] = &["at+jwt", "application/at+jwt"];
 const TYPES_AND_JWT: &[&str] = &["at+jwt", "application/at+jwt", "JWT"];

@@ -7,11 +7,11 @@ use zt_core::attribute::{Attributes, Value as AttributeValue};
 use zt_core::principal::{Authentication, User};
 use zt_core::time::Timestamp;
 
-use crate::base64url;
 use crate::claims::{self, ClaimsError, Lifetime};
-use crate::excerpt::excerpt;
-use crate::json::{Object, Value};
+use crate::confirmation::Confirmation;
+use crate::json::Object;
 use crate::oidc::claim_path::ClaimPath;
+use crate::oidc::person::{authentication, verified_email};
 
 /// What a verified access token says. A clone shares it.
 ///
@@ -187,65 +187,4 @@ fn texts<'c>(
         None => Ok(Vec::new()),
         Some(value) => value.as_strings().ok_or(ClaimsError::Malformed { claim }),
     }
-}
-
-/// `acr`, `amr` and `auth_time` (RFC 9068 §2.2.1, T-13).
-fn authentication(claims: &Object<'_>) -> Result<Authentication, ClaimsError> {
-    let mut authentication = Authentication::default();
-    authentication.acr = claims::text(claims, "acr")?.map(Arc::from);
-    authentication.auth_time = claims::date(claims, "auth_time")?;
-    if let Some(value) = claims.get("amr") {
-        let methods = value.as_strings().ok_or(ClaimsError::Malformed { claim: "amr" })?;
-        authentication.amr = methods.into_iter().map(Arc::from).collect();
-    }
-    Ok(authentication)
-}
-
-/// An address that the issuer has not verified is what the user typed (T-14).
-fn verified_email<'c>(claims: &'c Object<'_>) -> Result<Option<&'c str>, ClaimsError> {
-    match claims.get("email_verified") {
-        Some(Value::Bool(true)) => claims::text(claims, "email"),
-        _ => Ok(None),
-    }
-}
-
-/// What the sender of a token has to possess: the claim `cnf` (RFC 7800 §3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confirmation {
-    certificate: Option<[u8; 32]>,
-    other: Option<Arc<str>>,
-}
-
-impl Confirmation {
-    /// A `cnf` without a method would bind a token to nothing, so it is malformed.
-    fn read(claims: &Object<'_>) -> Result<Option<Self>, ClaimsError> {
-        let malformed = ClaimsError::Malformed { claim: "cnf" };
-        let Some(value) = claims.get("cnf") else { return Ok(None) };
-        let methods = value.as_object().filter(|methods| !methods.is_empty());
-        let methods = methods.ok_or(malformed.clone())?;
-        let certificate = match methods.get("x5t#S256") {
-            None => None,
-            Some(value) => Some(thumbprint(value).ok_or(malformed)?),
-        };
-        let other = methods.iter().map(|(name, _)| name).find(|name| *name != "x5t#S256");
-        let other = other.map(|name| Arc::from(excerpt(name)));
-        Ok(Some(Self { certificate, other }))
-    }
-
-    /// The SHA-256 digest of the sender's certificate in DER: `x5t#S256` (RFC 8705 §3.1).
-    #[must_use]
-    pub fn certificate_sha256(&self) -> Option<&[u8; 32]> {
-        self.certificate.as_ref()
-    }
-
-    /// The first method besides that, such as `jkt`: none of them can be checked yet, so a token
-    /// that has one is refused by every binding. The name is cut.
-    #[must_use]
-    pub fn unsupported(&self) -> Option<&str> {
-        self.other.as_deref()
-    }
-}
-
-fn thumbprint(value: &Value<'_>) -> Option<[u8; 32]> {
-    base64url::decode(value.as_str()?).ok()?.try_into().ok()
 }

@@ -12,8 +12,18 @@
 //! left out, one that is not valid yet is kept for its time, and a bundle of which nothing remains
 //! is refused. When a chain is verified, the validity of its root is looked at again.
 //!
+//! A [`SpiffeBundle`] is the same as JSON, as trust domains publish it, and a [`BundleMap`] several of
+//! them. There each root stands for itself: one that cannot be a root is left out, as to go on with
+//! yesterday's bundle would be to believe a root that was withdrawn since.
+//!
 //! A [`BundleSet`] answers for one trust domain at a time, so that no authority vouches for a name
-//! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them.
+//! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them. With the
+//! bundles it holds what their authorities have taken back, so that whoever is handed the one cannot
+//! forget the other: [`revocation`](crate::revocation) says how lists are obeyed.
+
+mod map;
+mod publish;
+mod spiffe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +33,15 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
-use crate::certificate::{self, CertificateError};
+pub use self::map::{BundleMap, BundleMapError};
+pub use self::spiffe::{
+    DEFAULT_REFRESH_HINT, IgnoredKey, IgnoredKeyReason, MAX_BUNDLE_LEN, MAX_REFRESH_HINT,
+    MEDIA_TYPE, MIN_REFRESH_HINT, SpiffeBundle, SpiffeBundleError,
+};
+use crate::certificate::{self, Certificate, CertificateError};
 use crate::pem::{self, PemError};
 use crate::profile::{Issuer, IssuerError};
+use crate::revocation::{RevocationList, RevocationLists};
 use crate::signature;
 
 /// The authorities that vouch for the workloads of one trust domain. A clone shares them.
@@ -123,6 +139,30 @@ impl X509Bundle {
         Ok(Self { trust_domain, anchors: anchors.into(), roots: roots.into() })
     }
 
+    /// Takes those of these certificates that can be roots of `trust_domain` now or later, and says
+    /// why the others, counted from 0, cannot. There may be none.
+    #[must_use]
+    pub fn from_usable_certs(
+        trust_domain: TrustDomain,
+        certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+        now: Timestamp,
+    ) -> (Self, Vec<(usize, BundleError)>) {
+        let (mut anchors, mut roots, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, certificate) in certificates.into_iter().enumerate() {
+            match Self::from_der_certs(trust_domain.clone(), [certificate], now) {
+                Ok(one) => {
+                    anchors.extend_from_slice(&one.anchors);
+                    roots.extend_from_slice(&one.roots);
+                }
+                Err(BundleError::Root { source, .. }) => {
+                    left_out.push((position, BundleError::Root { position, source }));
+                }
+                Err(error) => left_out.push((position, error)),
+            }
+        }
+        (Self { trust_domain, anchors: anchors.into(), roots: roots.into() }, left_out)
+    }
+
     /// The trust domain that it vouches for.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
@@ -137,6 +177,12 @@ impl X509Bundle {
 
     pub(crate) fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
+    }
+
+    /// The certificate of a root with this name, key and constraints.
+    pub(crate) fn root(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
+        let mut both = self.anchors.iter().zip(self.roots.iter());
+        both.find(|(known, _)| *known == anchor).map(|(_, root)| root)
     }
 
     /// M-04: whether a root with this name and key counts now. One authority may have several
@@ -191,38 +237,75 @@ fn check_root(
 /// # Ok::<(), zt_core::spiffe::SpiffeIdError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BundleSet(BTreeMap<TrustDomain, X509Bundle>);
+pub struct BundleSet {
+    bundles: BTreeMap<TrustDomain, X509Bundle>,
+    revocation_lists: RevocationLists,
+}
 
 impl BundleSet {
     /// No bundles: nobody is believed.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { bundles: BTreeMap::new(), revocation_lists: RevocationLists::new() }
     }
 
     /// These bundles and one more, which takes the place of an earlier one of its trust domain.
     #[must_use]
     pub fn with(mut self, bundle: X509Bundle) -> Self {
-        self.0.insert(bundle.trust_domain.clone(), bundle);
+        self.claim_lists(&bundle);
+        self.bundles.insert(bundle.trust_domain.clone(), bundle);
         self
     }
 
     /// These bundles without the one of this trust domain.
     #[must_use]
     pub fn without(mut self, trust_domain: TrustDomainRef<'_>) -> Self {
-        self.0.remove(trust_domain.as_str());
+        self.bundles.remove(trust_domain.as_str());
         self
+    }
+
+    /// These bundles and one revocation list more, of whatever authority.
+    #[must_use]
+    pub fn with_revocation_list(self, list: RevocationList) -> Self {
+        let lists = self.revocation_lists.clone().with(list);
+        self.with_revocation_lists(lists)
+    }
+
+    /// These bundles with these revocation lists in the place of all earlier ones.
+    #[must_use]
+    pub fn with_revocation_lists(mut self, lists: RevocationLists) -> Self {
+        self.revocation_lists = lists;
+        self.bundles.values().for_each(|bundle| self.claim_lists(bundle));
+        self
+    }
+
+    /// M-06: the signature of a root's list is checked now, and not in somebody's handshake.
+    fn claim_lists(&self, bundle: &X509Bundle) {
+        if self.revocation_lists.is_empty() {
+            return;
+        }
+        for root in bundle.roots() {
+            if let Ok(root) = Certificate::parse(&root.certificate) {
+                self.revocation_lists.claim(&root);
+            }
+        }
     }
 
     /// The bundle of this trust domain.
     #[must_use]
     pub fn get(&self, trust_domain: TrustDomainRef<'_>) -> Option<&X509Bundle> {
-        self.0.get(trust_domain.as_str())
+        self.bundles.get(trust_domain.as_str())
+    }
+
+    /// The revocation lists.
+    #[must_use]
+    pub const fn revocation_lists(&self) -> &RevocationLists {
+        &self.revocation_lists
     }
 
     /// All bundles, in the order of their trust domains.
     pub fn iter(&self) -> impl Iterator<Item = &X509Bundle> {
-        self.0.values()
+        self.bundles.values()
     }
 }
 

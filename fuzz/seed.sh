@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Fills corpus/<target>/ from the conformance data, and with a few lines of our own where there is
+# none. Seeds are named by their content, so that it can be run again.
+set -euo pipefail
+cd "$(dirname "$0")"
+python3 - "${ZT_CONFORMANCE_DIR:-../../shared/conformance}" <<'PYTHON'
+import base64, gzip, hashlib, json, pathlib, sys
+
+data = pathlib.Path(sys.argv[1])
+if not data.is_dir():
+    sys.exit(f"there is no conformance data at {data}")
+
+def seed(target, content):
+    content = content.encode() if isinstance(content, str) else content
+    folder = pathlib.Path("corpus", target)
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(content) <= 16 * 1024:
+        (folder / hashlib.sha256(content).hexdigest()[:20]).write_bytes(content)
+
+def load(path):
+    return json.loads((data / path).read_text())
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"))
+
+# SPIFFE IDs, and what may stand in a path.
+for case in load("spiffe/spiffe_id_cases.json")["cases"]:
+    hexed = case.get("input_utf8_hex")
+    seed("spiffe_id", bytes.fromhex(hexed) if hexed else case["input"].encode("utf-8", "replace"))
+for path in [
+    "/", "/orders/42", "/files/a%c3%a4", "/a/../b", "/a/%2e%2e/b", "//a", "/%61", "/a;v=1/b",
+    "/a%2Fb", "/a\\b", "/a%00", "/%f0%9f%a6%80", "/a/;/b", "/%25%32%65", "/a/.", "/a/b/",
+]:
+    seed("normal_path", path)
+
+# Where requests come from.
+for header in [
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-brings",
+    "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    "00-00000000000000000000000000000000-00f067aa0ba902b7-00",
+]:
+    seed("traceparent", header)
+
+# Certificates.
+for der in data.glob("**/*.der"):
+    seed("certificate", der.read_bytes())
+def certificates(pem):
+    for part in pem.split("-----BEGIN CERTIFICATE-----")[1:]:
+        yield base64.b64decode(part.split("-----END")[0])
+for case in load("x509/limbo-relevant.json")["testcases"]:
+    seed("bundle_pem", "".join(case["trusted_certs"]))
+    for pem in [case["peer_certificate"], *case["trusted_certs"], *case["untrusted_intermediates"]]:
+        try:
+            for der in certificates(pem):
+                seed("certificate", der)
+        except ValueError:
+            seed("bundle_pem", pem)
+for pem in data.glob("**/*.pem"):
+    seed("bundle_pem", pem.read_bytes())
+    for der in certificates(pem.read_text(errors="replace")):
+        seed("certificate", der)
+
+# Tokens, their keys, their claims.
+for token in data.glob("tokens/rfc/**/*.jwsc"):
+    seed("access_token", token.read_text().strip())
+for keys in [*data.glob("tokens/rfc/**/*.jwk*"), *data.glob("spiffe/bundles/*.json")]:
+    seed("jwk_set", keys.read_bytes())
+    seed("json", keys.read_bytes())
+for name in ["json_web_signature_test", "json_web_key_test", "json_web_crypto_test"]:
+    for group in load(f"tokens/wycheproof/{name}.json")["testGroups"]:
+        for key in [group.get("public"), group.get("private")]:
+            if isinstance(key, dict):
+                seed("jwk_set", compact(key if "keys" in key else {"keys": [key]}))
+        for case in group["tests"]:
+            seed("access_token", case["jws"] if isinstance(case.get("jws"), str) else compact(case))
+claims = {
+    "iss": "https://login.example.com", "aud": "orders", "sub": "alice", "client_id": "shop",
+    "iat": 1799999700, "nbf": 1799999700, "exp": 1800000300.5, "jti": "1", "scope": "read write",
+    "roles": ["clerk"], "groups": ["eu"], "acr": "silver", "amr": ["pwd", "otp"],
+    "auth_time": 1799999000, "email": "alice@example.com", "email_verified": True,
+    "cnf": {"x5t#S256": "A" * 43},
+}
+for without in [None, *claims]:
+    seed("access_token_claims", compact({k: v for k, v in claims.items() if k != without}))
+    seed("json", compact({k: v for k, v in claims.items() if k != without}))
+
+# Tokens and bundles of workloads.
+def base64url(text):
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+for case in load("spiffe/jwt_svid_cases.json")["cases"]:
+    header = case.get("header_json") or compact(case.get("header"))
+    payload = case.get("claims_json") or compact(case.get("claims"))
+    seed("jwt_svid", case.get("token") or f"{base64url(header)}.{base64url(payload)}.AA")
+for document in data.glob("spiffe/bundles/*.json"):
+    seed("jwt_bundle", document.read_bytes())
+claims = load("spiffe/k8s_token_cases.json")["doc_example"]
+for without in [None, *claims]:
+    seed("service_account", compact({k: v for k, v in claims.items() if k != without}))
+
+# Cedar.
+def corpus():
+    with open(data / "policy/cedar/handwritten.jsonl") as lines:
+        yield from map(json.loads, lines)
+    with gzip.open(data / "policy/cedar/full.jsonl.gz", "rt") as lines:
+        for number, line in enumerate(lines):
+            if number % 20 == 0:
+                yield json.loads(line)
+for case in corpus():
+    seed("cedar_text", case["policies_cedar"])
+    seed("cedar_json", compact(case["policies_est"]))
+    seed("cedar_entities", compact(case["entities"]))
+    for request in case["requests"]:
+        seed("cedar_entities", compact(request["context"]))
+PYTHON
