@@ -622,3 +622,71 @@ impl Facts {
         Ok(Self { attributes, tags })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Capacity = Capacity { things: 3, bytes: 8, items: 4 };
+
+    fn with_store(test: impl FnOnce(&mut Store<'_>)) {
+        let (empty, hasher) = (Layer::default(), RandomState::default());
+        let (mut base, mut local) = (Layer::default(), Layer::default());
+        let big = Capacity { things: 100, bytes: 100, items: 100 };
+        let mut store = Store::new(&empty, &mut base, &hasher, big);
+        store.record(&mut []).unwrap();
+        store.symbol("known").unwrap();
+        local.begin(&base).unwrap();
+        test(&mut Store::new(&base, &mut local, &hasher, SMALL));
+    }
+
+    #[test]
+    fn a_text_has_one_number_and_a_known_one_that_of_the_program() {
+        with_store(|store| {
+            let known = store.known_symbol("known").unwrap();
+            assert_eq!(store.symbol("known"), Ok(known));
+            let new = store.symbol("new").unwrap();
+            assert_eq!((store.known_symbol("new"), store.symbol("new")), (None, Ok(new)));
+            assert_eq!((store.text(known), store.text(new)), ("known", "new"));
+        });
+    }
+
+    #[test]
+    fn a_set_has_one_number_whatever_its_order_and_repetitions() {
+        with_store(|store| {
+            let mut set = |numbers: &[i64]| {
+                let mut members: Vec<_> = numbers.iter().map(|n| Term::Long(*n)).collect();
+                store.set(&mut members).unwrap()
+            };
+            assert_eq!(set(&[1, 2, 1, 1]), set(&[2, 1]));
+            assert_ne!(set(&[1]), set(&[1, 2]));
+        });
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_fields() {
+        with_store(|store| {
+            let (a, b) = (store.symbol("a").unwrap(), store.symbol("b").unwrap());
+            let one = store.record(&mut [(a, Term::Long(1)), (b, Term::Long(2))]).unwrap();
+            assert_eq!(store.record(&mut [(b, Term::Long(2)), (a, Term::Long(1))]), Ok(one));
+            assert_eq!(store.field(one, b), Some(Term::Long(2)));
+            assert_eq!(store.record(&mut []), Ok(RecordNo::EMPTY));
+        });
+    }
+
+    #[test]
+    fn there_is_no_room_beyond_a_capacity() {
+        with_store(|store| {
+            assert_eq!(store.symbol("123456789"), Err(Full));
+            assert!(store.symbol("12345678").is_ok());
+            assert_eq!(store.symbol("9"), Err(Full));
+            assert!(store.symbol("known").is_ok());
+            let terms = [1, 2, 3, 4, 5].map(Term::Long);
+            assert_eq!(store.set(&mut terms.clone()), Err(Full));
+            assert!(store.set(&mut terms.map(|_| Term::Long(1))).is_ok());
+            let kind = store.symbol("known").unwrap();
+            let entity = store.entity(kind, kind).unwrap();
+            assert_eq!((store.entity(kind, kind), store.kind(entity)), (Ok(entity), Some(kind)));
+        });
+    }
+}
