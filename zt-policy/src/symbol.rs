@@ -133,6 +133,7 @@ struct Table {
     // The place last added under a hash; the one added before it stands in `before`.
     last: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     before: Vec<u32>,
+    hashes: Vec<u64>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -142,6 +143,7 @@ impl Table {
         if !self.before.is_empty() {
             self.last.clear();
             self.before.clear();
+            self.hashes.clear();
         }
     }
 
@@ -157,6 +159,18 @@ impl Table {
     fn add(&mut self, hash: u64, place: u32) {
         let before = self.last.insert(hash, place).unwrap_or(NONE);
         self.before.push(before);
+        self.hashes.push(hash);
+    }
+
+    /// Forgets all but the first places.
+    fn truncate(&mut self, len: usize) {
+        while self.before.len() > len {
+            match (self.before.pop(), self.hashes.pop()) {
+                (Some(NONE), Some(hash)) => drop(self.last.remove(&hash)),
+                (Some(before), Some(hash)) => drop(self.last.insert(hash, before)),
+                (None, _) | (_, None) => return,
+            }
+        }
     }
 }
 
@@ -266,6 +280,15 @@ impl<T: Copy + Eq> Lists<T> {
         self.table.clear();
     }
 
+    /// Forgets all but the first lists.
+    fn truncate(&mut self, len: usize) {
+        if self.spans.len() > len {
+            self.spans.truncate(len);
+            self.items.truncate(self.spans.last().map_or(0, |span| at(span.end)));
+            self.table.truncate(len);
+        }
+    }
+
     fn next(&self) -> Result<u32, Full> {
         self.first.checked_add(number(self.spans.len())?).ok_or(Full)
     }
@@ -334,6 +357,13 @@ impl Layer {
     }
 }
 
+/// How many sets and records a layer had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    sets: usize,
+    records: usize,
+}
+
 /// Numbers of a program, and behind them those of a request.
 #[derive(Debug)]
 pub(crate) struct Store<'a> {
@@ -352,6 +382,17 @@ impl<'a> Store<'a> {
         capacity: Capacity,
     ) -> Self {
         Self { base, local, hasher, capacity }
+    }
+
+    /// Where the sets and records of the request end.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { sets: self.local.sets.spans.len(), records: self.local.records.spans.len() }
+    }
+
+    /// Forgets the sets and records that were made since. Nothing may hold their numbers.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.local.sets.truncate(mark.sets);
+        self.local.records.truncate(mark.records);
     }
 
     /// The number of a text.
@@ -660,6 +701,21 @@ mod tests {
             };
             assert_eq!(set(&[1, 2, 1, 1]), set(&[2, 1]));
             assert_ne!(set(&[1]), set(&[1, 2]));
+        });
+    }
+
+    #[test]
+    fn what_was_made_since_a_mark_is_forgotten_and_what_was_there_is_not() {
+        with_store(|store| {
+            let kept = store.set(&mut [Term::Long(1)]).unwrap();
+            let mark = store.mark();
+            for round in 0..5 {
+                let made = store.set(&mut [Term::Long(2), Term::Long(round)]).unwrap();
+                assert_eq!(store.set(&mut [Term::Long(round), Term::Long(2)]), Ok(made));
+                assert_eq!(store.set(&mut [Term::Long(1)]), Ok(kept));
+                store.rewind(mark);
+            }
+            assert_eq!(store.members(kept), [Term::Long(1)]);
         });
     }
 

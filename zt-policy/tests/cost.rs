@@ -182,6 +182,25 @@ fn a_request_with_too_much_in_it_is_denied() {
 }
 
 #[test]
+fn what_one_policy_makes_leaves_room_for_the_next() {
+    let members = |n: usize| {
+        let numbers: Vec<_> = (0..40).map(|m| (n * 100 + m).to_string()).collect();
+        numbers.join(", ")
+    };
+    let program = program(2_000, |n| {
+        let members = members(if n == 1_999 { 0 } else { n + 1 });
+        format!(
+            "permit (principal, action, resource) when {{ [context.n, {members}].contains(0) }}"
+        )
+    });
+    let request = request(7, r#"{"n": 1}"#);
+    let mut scratch = Scratch::new();
+    let outcome = program.decide(&mut scratch, &request, &Entities::new(), OnForbidError::Deny);
+    assert_eq!(outcome, Outcome::Allow { policy: "p1999".into() });
+    assert!(scratch.asked() * 40 > MAX_ITEMS);
+}
+
+#[test]
 fn a_request_that_knows_of_too_many_entities_is_denied() {
     let with_overlay = |count: usize| {
         let overlay = (0..count)
