@@ -86,8 +86,13 @@ impl SigningKey {
 
     /// An access token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
+        self.sign_as(Some("at+jwt"), claims)
+    }
+
+    /// A token of another type, or of none, with these claims.
+    pub fn sign_as(&self, typ: Option<&str>, claims: &Value) -> String {
         let header = Header {
-            typ: Some("at+jwt".into()),
+            typ: typ.map(Into::into),
             kid: Some(self.kid.clone()),
             ..Header::new(self.algorithm)
         };

@@ -2,10 +2,10 @@
 //!
 //! A key is taken from a document when, in this order:
 //!
-//! 1. the document is one strict JSON object of at most [`MAX_SET_LEN`](crate::jwk::MAX_SET_LEN)
-//!    bytes with an array `keys` (Trust Domain and Bundle §4.1.3, B-01);
+//! 1. the document is a SPIFFE bundle ([`SpiffeBundle`]), or a plain key set of at most
+//!    [`MAX_SET_LEN`](crate::jwk::MAX_SET_LEN) bytes, as the Workload API hands it out;
 //! 2. its `use` is `jwt-svid` in a SPIFFE bundle (JWT-SVID §6.1, B-03, J-11), and `jwt-svid`,
-//!    `sig` or absent in a plain key set, as the Workload API hands it out;
+//!    `sig` or absent in a plain key set;
 //! 3. it is sound and has a `kid` that no other of them has (J-05, [`jwk`](crate::jwk)).
 //!
 //! A key that breaks a rule is left out. A bundle that has none left is a bundle: it vouches for
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 
+use crate::bundle::{SpiffeBundle, SpiffeBundleError};
+use crate::json::Object;
 use crate::jwk::{Jwk, JwkSet, JwkSetError, SkippedJwk};
 
 const IN_SPIFFE_BUNDLE: &[Option<&str>] = &[Some("jwt-svid")];
@@ -65,13 +67,12 @@ impl JwtBundle {
     ///
     /// # Errors
     ///
-    /// [`JwkSetError`] when the document is no key set.
+    /// [`SpiffeBundleError`] when the document is no bundle.
     pub fn from_spiffe_bundle(
         trust_domain: TrustDomain,
         bytes: &[u8],
-    ) -> Result<Self, JwkSetError> {
-        let keys = JwkSet::parse_for_uses(bytes, IN_SPIFFE_BUNDLE)?.into();
-        Ok(Self { trust_domain, keys })
+    ) -> Result<Self, SpiffeBundleError> {
+        Ok(SpiffeBundle::from_json(bytes)?.jwt_bundle(trust_domain))
     }
 
     /// The trust domain that it vouches for.
@@ -98,10 +99,25 @@ impl JwtBundle {
         self.keys.is_empty()
     }
 
-    /// The entries of the document that were left out, and why: those for other uses too.
+    /// The keys for JWT-SVIDs that were left out, and why.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedJwk] {
         self.keys.skipped()
+    }
+}
+
+impl SpiffeBundle {
+    /// The bundle that vouches for the JWT-SVIDs of `trust_domain`. When no key is usable it
+    /// vouches for nobody.
+    #[must_use]
+    pub fn jwt_bundle(&self, trust_domain: TrustDomain) -> JwtBundle {
+        let document = self.jwt_key_set();
+        // What cannot be read, though it was read before, vouches for nobody.
+        let keys = Object::parse(document.as_bytes())
+            .ok()
+            .and_then(|document| JwkSet::from_document(&document, IN_SPIFFE_BUNDLE).ok())
+            .unwrap_or_default();
+        JwtBundle { trust_domain, keys: keys.into() }
     }
 }
 
@@ -187,14 +203,15 @@ mod tests {
     fn a_spiffe_bundle_gives_the_keys_for_jwt_svids_and_no_others() {
         let bundle = JwtBundle::from_spiffe_bundle(domain(), document(&USES).as_bytes()).unwrap();
         assert!(bundle.key("0").is_some());
-        assert_eq!((bundle.len(), bundle.skipped().len()), (1, 5));
-        let without_use = &bundle.skipped()[4];
-        assert_eq!(without_use.reason, JwkError::Use { found: String::new() });
+        assert_eq!((bundle.len(), bundle.skipped().len()), (1, 0));
     }
 
     #[test]
     fn a_key_set_of_the_workload_api_need_not_name_a_use_and_gives_no_keys_of_others() {
         let bundle = JwtBundle::from_jwks(domain(), document(&USES).as_bytes()).unwrap();
+        let refused = |found: &str| JwkError::Use { found: found.into() };
+        let reasons: Vec<_> = bundle.skipped().iter().map(|key| key.reason.clone()).collect();
+        assert_eq!(reasons, ["x509-svid", "wit-svid", "JWT-SVID"].map(refused));
         let taken: Vec<_> = (0..6).filter(|kid| bundle.key(&kid.to_string()).is_some()).collect();
         assert_eq!(taken, [0, 4, 5]);
     }

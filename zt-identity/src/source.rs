@@ -33,7 +33,7 @@ use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, OutsideValidity, Timestamp};
 use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
-use crate::bundle::{BundleError, BundleSet, X509Bundle};
+use crate::bundle::{BundleError, BundleSet, SpiffeBundle, SpiffeBundleError, X509Bundle};
 use crate::revocation::{RevocationListError, RevocationLists};
 use crate::x509_identity::{X509Identity, X509IdentityError};
 
@@ -201,13 +201,20 @@ impl X509Source {
     }
 }
 
-/// The PEM files of an identity and of the bundles that it believes.
+/// The files of an identity, of the bundles that it believes, and of revocation lists.
 #[derive(Clone, Debug)]
 pub struct PemFiles {
     chain: PathBuf,
     key: PathBuf,
-    bundles: Vec<(TrustDomain, PathBuf)>,
+    bundles: Vec<(TrustDomain, PathBuf, Form)>,
     crls: Vec<PathBuf>,
+}
+
+/// What a bundle is written as.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Pem,
+    Spiffe,
 }
 
 impl PemFiles {
@@ -220,7 +227,20 @@ impl PemFiles {
     /// These files and the roots of one trust domain more.
     #[must_use]
     pub fn with_bundle(mut self, trust_domain: TrustDomain, bundle: impl Into<PathBuf>) -> Self {
-        self.bundles.push((trust_domain, bundle.into()));
+        self.bundles.push((trust_domain, bundle.into(), Form::Pem));
+        self
+    }
+
+    /// These files and the bundle of one trust domain more, in SPIFFE's JSON ([`SpiffeBundle`]).
+    /// Keys for other kinds of SVIDs are passed over. A bundle without roots is one that vouches
+    /// for nobody; a certificate in it that cannot be a root is refused.
+    #[must_use]
+    pub fn with_spiffe_bundle(
+        mut self,
+        trust_domain: TrustDomain,
+        bundle: impl Into<PathBuf>,
+    ) -> Self {
+        self.bundles.push((trust_domain, bundle.into(), Form::Spiffe));
         self
     }
 
@@ -233,7 +253,7 @@ impl PemFiles {
     }
 
     fn paths(&self) -> impl Iterator<Item = &Path> {
-        let bundles = self.bundles.iter().map(|(_, path)| path);
+        let bundles = self.bundles.iter().map(|(_, path, _)| path);
         let files = [&self.chain, &self.key].into_iter().chain(bundles).chain(&self.crls);
         files.map(PathBuf::as_path)
     }
@@ -244,13 +264,16 @@ impl PemFiles {
             X509Identity::from_pem(&read_file(&self.chain, MAX_FILE_LEN)?, key.expose())?;
         identity.validity().check(now)?;
         let mut bundles = BundleSet::new();
-        for (trust_domain, path) in &self.bundles {
-            let pem = read_file(path, MAX_FILE_LEN)?;
-            let bundle =
-                X509Bundle::from_pem(trust_domain.clone(), &pem, now).map_err(|source| {
-                    X509SourceError::Bundle { trust_domain: trust_domain.clone(), source }
-                })?;
-            bundles = bundles.with(bundle);
+        for (trust_domain, path, form) in &self.bundles {
+            let text = read_file(path, MAX_FILE_LEN)?;
+            let bundle = match form {
+                Form::Pem => X509Bundle::from_pem(trust_domain.clone(), &text, now),
+                Form::Spiffe => from_spiffe(trust_domain, path, &text, now)?,
+            };
+            bundles = bundles.with(bundle.map_err(|source| X509SourceError::Bundle {
+                trust_domain: trust_domain.clone(),
+                source,
+            })?);
         }
         Ok(X509Material { identity, bundles: bundles.with_revocation_lists(self.read_crls()?) })
     }
@@ -264,6 +287,23 @@ impl PemFiles {
         }
         Ok(all)
     }
+}
+
+/// Whoever writes the file meant each of its roots, as in PEM. Those that have expired may stay.
+fn from_spiffe(
+    trust_domain: &TrustDomain,
+    path: &Path,
+    json: &[u8],
+    now: Timestamp,
+) -> Result<Result<X509Bundle, BundleError>, X509SourceError> {
+    let document = SpiffeBundle::from_json(json)
+        .map_err(|source| X509SourceError::SpiffeBundle { path: path.into(), source })?;
+    let (bundle, left_out) = document.x509_bundle(trust_domain.clone(), now);
+    let broken = left_out
+        .into_iter()
+        .map(|(_, error)| error)
+        .find(|error| !matches!(error, BundleError::NoRoots { .. }));
+    Ok(broken.map_or(Ok(bundle), Err))
 }
 
 fn read_file(path: &Path, max_len: u64) -> Result<Vec<u8>, X509SourceError> {
@@ -320,6 +360,14 @@ pub enum X509SourceError {
     /// The files cannot be watched.
     #[error("the files cannot be watched")]
     Watch(#[source] io::Error),
+    /// A file is not a bundle in SPIFFE's JSON.
+    #[error("{path:?} is not a SPIFFE bundle")]
+    SpiffeBundle {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: SpiffeBundleError,
+    },
     /// A revocation list does not load.
     #[error("the revocation lists of {path:?} cannot be loaded")]
     Crl {
@@ -341,6 +389,7 @@ impl X509SourceError {
             | Self::Identity(_)
             | Self::Validity(_)
             | Self::Bundle { .. }
+            | Self::SpiffeBundle { .. }
             | Self::Crl { .. } => Fault::Authority,
         }
     }

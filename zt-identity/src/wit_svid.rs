@@ -30,6 +30,7 @@ use zt_core::spiffe::{SpiffeId, SpiffeIdError, TrustDomain, TrustDomainRef};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
+use crate::bundle::{SpiffeBundle, SpiffeBundleError};
 use crate::claims::{self, ClaimsError, LeewayTooLong, Lifetime, TimeRules};
 use crate::excerpt::excerpt;
 use crate::json::{JsonError, Object, Value};
@@ -98,6 +99,9 @@ impl WitBundle {
     ///
     /// [`JwkSetError`] when the document is no key set.
     pub fn from_jwks(trust_domain: TrustDomain, bytes: &[u8]) -> Result<Self, JwkSetError> {
+        if bytes.len() > MAX_SET_LEN {
+            return Err(JwkSetError::TooLong { len: bytes.len() });
+        }
         Self::read(trust_domain, bytes, IN_KEY_SET)
     }
 
@@ -106,12 +110,13 @@ impl WitBundle {
     ///
     /// # Errors
     ///
-    /// [`JwkSetError`] when the document is no key set.
+    /// [`SpiffeBundleError`] when the document is no bundle.
     pub fn from_spiffe_bundle(
         trust_domain: TrustDomain,
         bytes: &[u8],
-    ) -> Result<Self, JwkSetError> {
-        Self::read(trust_domain, bytes, IN_SPIFFE_BUNDLE)
+    ) -> Result<Self, SpiffeBundleError> {
+        SpiffeBundle::from_json(bytes)?;
+        Self::read(trust_domain, bytes, IN_SPIFFE_BUNDLE).map_err(|_| SpiffeBundleError::NoKeys)
     }
 
     fn read(
@@ -119,9 +124,6 @@ impl WitBundle {
         bytes: &[u8],
         uses: &[Option<&str>],
     ) -> Result<Self, JwkSetError> {
-        if bytes.len() > MAX_SET_LEN {
-            return Err(JwkSetError::TooLong { len: bytes.len() });
-        }
         let document = Object::parse(bytes)?;
         let mut keys = JwkSet::from_document(&document, uses)?;
         for kid in shared_names(&document) {

@@ -11,7 +11,7 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
-use zt_identity::bundle::BundleSet;
+use zt_identity::bundle::{BundleSet, SpiffeBundle, X509Bundle};
 use zt_identity::revocation::{RevocationError, RevocationListError};
 use zt_identity::source::{PemFiles, X509Source, X509SourceError};
 use zt_identity::x509_identity::X509IdentityError;
@@ -133,6 +133,32 @@ fn each_trust_domain_has_its_file() {
         .with_bundle(domain("example.org"), theirs.path().join("bundle.pem"));
     let refused = X509Source::open(crossed, NOW).unwrap_err();
     assert!(matches!(refused, X509SourceError::Bundle { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_bundle_may_be_in_the_json_of_spiffe() {
+    let other = Authority::new(domain("other.test"), NOW).unwrap();
+    let folder = written(&authority());
+    let path = |name| folder.path().join(name);
+    let write = |json: &str| fs::write(path("other.json"), json).unwrap();
+    write(&SpiffeBundle::of_roots(&other.bundle()).to_json());
+    let files = PemFiles::new(path("svid.pem"), path("key.pem"))
+        .with_spiffe_bundle(domain("other.test"), path("other.json"));
+    let source = X509Source::open(files, NOW).unwrap();
+    assert_eq!(source.load().bundles(), &BundleSet::new().with(other.bundle()));
+
+    write(&SpiffeBundle::of_roots(&authority().bundle()).to_json());
+    let foreign = source.reload(NOW).unwrap_err();
+    assert!(matches!(foreign, X509SourceError::Bundle { .. }), "{foreign:?}");
+    write("{}");
+    let none = source.reload(NOW).unwrap_err();
+    assert!(matches!(none, X509SourceError::SpiffeBundle { .. }), "{none:?}");
+    assert_eq!(source.generation(), 1);
+
+    write(r#"{"keys":[]}"#);
+    assert_eq!(source.reload(NOW).unwrap(), 2);
+    let empty = X509Bundle::empty(domain("other.test"));
+    assert_eq!(source.load().bundles(), &BundleSet::new().with(empty));
 }
 
 #[test]

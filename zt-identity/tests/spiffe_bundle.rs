@@ -16,6 +16,7 @@ use zt_identity::bundle::{
     X509Bundle,
 };
 use zt_identity::json::JsonError;
+use zt_identity::jwt_bundle::JwtBundle;
 use zt_identity::profile::IssuerError;
 use zt_identity::x509_svid::{X509SvidError, X509SvidVerifier};
 
@@ -95,6 +96,20 @@ fn an_svid_is_believed_by_a_bundle_that_was_fetched() {
     let bundles = BundleSet::new().with(bundle);
     let identity = authority.svid("/a").unwrap();
     assert!(X509SvidVerifier::new().verify(identity.chain(), &bundles, NOW).is_ok());
+}
+
+#[test]
+fn one_document_holds_the_keys_for_certificates_and_for_tokens() {
+    let authority = authority("example.org");
+    let tokens = read(&authority.jwt_bundle_document()).unwrap();
+    let published = SpiffeBundle::of_roots(&authority.bundle()).with_token_keys_of(&tokens);
+    let document = published.to_json();
+    let from_document =
+        |text: &str| JwtBundle::from_spiffe_bundle(domain("example.org"), text.as_bytes()).unwrap();
+    assert_eq!(from_document(&document).len(), authority.jwt_bundle().len());
+    assert_eq!(from_document(&published.jwt_key_set()).len(), 1);
+    let (bundle, _) = read(&document).unwrap().x509_bundle(domain("example.org"), NOW);
+    assert_eq!(bundle, authority.bundle());
 }
 
 #[test]

@@ -4,7 +4,9 @@ use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
-use zt_identity::oidc::access_token::AccessTokenVerifier;
+use zt_identity::algorithm::NoRandomness;
+use zt_identity::oidc::access_token::{AccessToken, AccessTokenError, AccessTokenVerifier};
+use zt_identity::oidc::verdict_cache::CachedAccessTokenVerifier;
 use zt_identity::possession::binding::Binding;
 
 use crate::demand::VerifyToken;
@@ -14,8 +16,27 @@ use crate::denial::{Denial, Refusal};
 /// shares the issuer's keys.
 #[derive(Clone, Debug)]
 pub struct AccessTokens {
-    verifier: AccessTokenVerifier,
+    verifier: Verifier,
     possession: Possession,
+}
+
+#[derive(Clone, Debug)]
+enum Verifier {
+    EachTime(AccessTokenVerifier),
+    Cached(CachedAccessTokenVerifier),
+}
+
+impl Verifier {
+    fn verify(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Verified<AccessToken>, AccessTokenError> {
+        match self {
+            Self::EachTime(verifier) => verifier.verify(token, now),
+            Self::Cached(verifier) => verifier.verify(token, now),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +49,29 @@ impl AccessTokens {
     /// Whoever holds a token is its user; one that is bound to anything is refused.
     #[must_use]
     pub const fn bearer(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier, possession: Possession::Bearer }
+        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Bearer }
     }
 
     /// Only the workload whose certificate a token names is its user (RFC 8705 §3); one that is
     /// bound to nothing is refused.
     #[must_use]
     pub const fn certificate_bound(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier, possession: Possession::Certificate }
+        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Certificate }
+    }
+
+    /// The same tokens, of which so many that were good are remembered for a while instead of
+    /// verified again: see [`verdict_cache`](zt_identity::oidc::verdict_cache). How a token has to
+    /// belong to its sender is asked each time.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`] when there is none for the key of the cache.
+    pub fn cached(self, capacity: usize) -> Result<Self, NoRandomness> {
+        let verifier = match self.verifier {
+            Verifier::EachTime(verifier) => verifier,
+            Verifier::Cached(cached) => cached.verifier().clone(),
+        };
+        Ok(Self { verifier: Verifier::Cached(verifier.cached(capacity)?), ..self })
     }
 }
 

@@ -152,7 +152,8 @@ impl SpiffeBundle {
         &self.wit
     }
 
-    /// The keys for JWT-SVIDs as one JWK set.
+    /// The keys for JWT-SVIDs as one JWK set, as
+    /// [`JwtBundle::from_spiffe_bundle`](crate::jwt_bundle::JwtBundle::from_spiffe_bundle) reads it.
     #[must_use]
     pub fn jwt_key_set(&self) -> String {
         format!(r#"{{"keys":[{}]}}"#, self.jwt.join(","))

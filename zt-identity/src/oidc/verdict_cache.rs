@@ -18,7 +18,7 @@
 //! # Bounds
 //!
 //! There is room for as many verdicts as were asked for, in sets of [`WAYS`]; a token can be in one
-//! set only, and where that is full, the verdict that would end first makes room. Readers take no
+//! set only, and where that is full, the token that expires first makes room. Readers take no
 //! lock and never wait, neither for each other nor for a writer.
 
 use std::fmt;
@@ -85,7 +85,7 @@ impl AccessTokenVerifier {
 }
 
 impl CachedAccessTokenVerifier {
-    /// The same verifier, which remembers a verdict for this long.
+    /// The same verifier, which believes a verdict for this long, whoever of its clones made it.
     #[must_use]
     pub fn with_max_age(self, max_age: Duration) -> Self {
         Self { max_age, ..self }
@@ -115,7 +115,7 @@ impl CachedAccessTokenVerifier {
             return Ok(known);
         }
         let verified = self.verifier.verify(token, now)?;
-        let until = verified.expires().min(now.saturating_add(self.max_age));
+        let until = verified.expires();
         self.cache.insert(Verdict { name, token: verified.clone(), since: now, until });
         Ok(verified)
     }
@@ -123,7 +123,7 @@ impl CachedAccessTokenVerifier {
     /// A verdict that still counts. Keys that nobody can verify with vouch for nothing.
     fn known(&self, name: &Name, now: Timestamp) -> Option<Verified<AccessToken>> {
         let generation = self.verifier.keys().current(now).ok()?.generation();
-        self.cache.get(name, generation, now)
+        self.cache.get(name, &Moment { generation, now, max_age: self.max_age })
     }
 }
 
@@ -137,9 +137,17 @@ struct Verdict {
     until: Timestamp,
 }
 
+/// What a verdict is judged by.
+struct Moment {
+    generation: u64,
+    now: Timestamp,
+    max_age: Duration,
+}
+
 impl Verdict {
-    fn counts(&self, generation: u64, now: Timestamp) -> bool {
-        self.token.key_generation() == generation && self.since <= now && now < self.until
+    fn counts(&self, at: &Moment) -> bool {
+        let until = self.until.min(self.since.saturating_add(at.max_age));
+        self.token.key_generation() == at.generation && self.since <= at.now && at.now < until
     }
 }
 
@@ -169,16 +177,16 @@ impl VerdictCache {
         self.sets.get(usize::try_from(number.checked_rem(count)?).ok()?)
     }
 
-    fn get(&self, name: &Name, generation: u64, now: Timestamp) -> Option<Verified<AccessToken>> {
+    fn get(&self, name: &Name, at: &Moment) -> Option<Verified<AccessToken>> {
         self.set(name)?.iter().find_map(|slot| {
             let slot = slot.load();
             let verdict = slot.as_ref().filter(|verdict| verdict.name == *name)?;
-            verdict.counts(generation, now).then(|| verdict.token.clone())
+            verdict.counts(at).then(|| verdict.token.clone())
         })
     }
 
-    /// Takes the place of a verdict on the same token, or an empty place, or that of the verdict
-    /// that ends first. Of two at the same moment one may be lost, and is made again.
+    /// Takes the place of a verdict on the same token, or an empty place, or that of the token that
+    /// expires first. Of two at the same moment one may be lost, and is made again.
     fn insert(&self, verdict: Verdict) {
         let Some(set) = self.set(&verdict.name) else { return };
         let place = set.iter().min_by_key(|slot| {

@@ -25,6 +25,10 @@
 //! (`expirationSeconds: 600`), not with the default of an hour, and with an audience of its own,
 //! never with that of the API server. [`ServiceAccountToken::warn_after`] tells a token that the
 //! cluster has prolonged to a year; limit that with [`ServiceAccountVerifier::with_max_lifetime`].
+//!
+//! A cluster gives out its keys at `/openid/v1/jwks`, by default to authenticated callers only:
+//! bind the role `system:service-account-issuer-discovery` to `system:unauthenticated`, or fetch the
+//! set with a token of your own and use [`IssuerKeys::fixed`].
 
 mod name;
 mod token;

@@ -116,6 +116,17 @@ async fn where_possession_is_demanded_only_a_token_for_this_certificate_opens() 
 }
 
 #[tokio::test]
+async fn a_remembered_token_still_has_to_belong_to_its_sender() {
+    let issuer = Issuer::new(1);
+    let (good, other) = (issuer.sign(&bound()), issuer.sign(&bound_to_another()));
+    let bearers = [&good, &good, &other, &other, &good].map(Clone::clone);
+    let tokens = AccessTokens::certificate_bound(issuer.verifier()).cached(16).unwrap();
+    let (statuses, reasons) = answers(tokens, &bearers).await;
+    assert_eq!(statuses, [200, 200, 401, 401, 200]);
+    assert_eq!(reasons, ["token_of_another_connection"; 2]);
+}
+
+#[tokio::test]
 async fn every_kind_of_bad_token_is_401_and_has_its_reason_in_the_record() {
     let issuer = Issuer::new(1);
     let sign = |more| issuer.sign(&claims(&more));

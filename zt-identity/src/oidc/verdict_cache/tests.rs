@@ -74,6 +74,8 @@ fn a_verdict_ends_at_its_maximum_age() {
     assert!(cached.verify(&token, at(0)).is_ok());
     assert!(is_known(&cached, &token, at(29)));
     assert!(!is_known(&cached, &token, at(30)));
+    assert!(is_known(&cached.clone().with_max_age(DEFAULT_MAX_AGE), &token, at(30)));
+    assert!(!is_known(&cached.with_max_age(Duration::from_secs(9)), &token, at(9)));
 }
 
 #[test]
@@ -141,7 +143,7 @@ fn there_is_room_for_what_was_asked_for_and_for_no_more() {
 }
 
 #[test]
-fn the_verdict_that_would_end_first_makes_room() {
+fn the_token_that_expires_first_makes_room() {
     let cached = verifier().cached(WAYS).unwrap();
     let tokens = [300, 100, 200, 250, 150].map(|expires| token(0, expires));
     for token in &tokens {
@@ -235,7 +237,8 @@ proptest! {
             }
             // Mostly the generation of the keys, sometimes a later one.
             let asked = generation.saturating_add(offset / 3);
-            let found = cache.get(&name, asked, at(now)).is_some();
+            let moment = Moment { generation: asked, now: at(now), max_age: Duration::MAX };
+            let found = cache.get(&name, &moment).is_some();
             let expected = map.get(&number).is_some_and(|(generation, since, until)| {
                 *generation == asked && *since <= now && now < *until
             });
