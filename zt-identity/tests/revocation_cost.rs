@@ -2,8 +2,6 @@
 
 #![cfg(test)]
 
-use std::time::{Duration, Instant};
-
 use allocation_counter::measure;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
@@ -47,27 +45,9 @@ impl Case {
     fn allocations(&self) -> u64 {
         measure(|| self.verify()).count_total
     }
-
-    fn fastest(&self) -> Duration {
-        let time = |_| {
-            let start = Instant::now();
-            self.verify();
-            start.elapsed()
-        };
-        (0..200).map(time).min().unwrap()
-    }
 }
 
 #[test]
 fn asking_a_list_allocates_nothing() {
     assert_eq!(case(Some(1_000)).allocations(), case(None).allocations());
-}
-
-#[test]
-fn asking_a_long_list_takes_no_longer_than_a_short_one() {
-    let (none, short, long) = (case(None), case(Some(1)), case(Some(100_000)));
-    let times = [&none, &short, &long].map(Case::fastest);
-    println!("no list, 1 entry, 100,000 entries: {times:?}");
-    // A search through all of them would take hundreds of times as long.
-    assert!(times[2] < times[1] * 2, "{times:?}");
 }

@@ -14,7 +14,7 @@
 //! # Limits
 //!
 //! What a request brings is limited to [`MAX_TEXT`] bytes of texts, [`MAX_ITEMS`] members of sets
-//! and as many fields of records, those included that its evaluation makes, to [`MAX_OVERLAY`]
+//! and as many fields of records, those included that the evaluation of one policy makes, to [`MAX_OVERLAY`]
 //! entities, and each of its entities to [`MAX_ANCESTORS`] that it is in. Beyond, the answer is
 //! [`Outcome::OverLimit`], which denies.
 
@@ -446,7 +446,16 @@ impl<'a> Run<'a> {
         Some(overlaid.parents)
     }
 
+    /// Whether a policy applies. The sets and records that it has made are gone afterwards, so
+    /// that the next has as much room.
     fn applies(&mut self, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
+        let mark = self.store.mark();
+        let applies = self.holds(rule, frame);
+        self.store.rewind(mark);
+        applies
+    }
+
+    fn holds(&mut self, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
         let ([principals, actions, resources], asked) = (frame.above, frame.asked);
         let in_scope = self.in_scope(rule.principal, asked.principal, principals)
             && self.in_action_scope(rule.action, asked.action, actions)

@@ -18,7 +18,7 @@ pub(crate) type NodeNo = u32;
 /// never changed. A clone shares all of it.
 ///
 /// It answers as [`evaluate`](crate::evaluate) does, policy for policy. Its cost is that of the
-/// policies that an index cannot rule out, not of all: see [`index`](crate::index).
+/// policies that an index of their scopes and conditions cannot rule out, not of all.
 #[derive(Clone)]
 pub struct Program(pub(crate) Arc<Tables>);
 

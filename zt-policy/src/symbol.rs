@@ -133,6 +133,7 @@ struct Table {
     // The place last added under a hash; the one added before it stands in `before`.
     last: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     before: Vec<u32>,
+    hashes: Vec<u64>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -142,6 +143,7 @@ impl Table {
         if !self.before.is_empty() {
             self.last.clear();
             self.before.clear();
+            self.hashes.clear();
         }
     }
 
@@ -157,6 +159,18 @@ impl Table {
     fn add(&mut self, hash: u64, place: u32) {
         let before = self.last.insert(hash, place).unwrap_or(NONE);
         self.before.push(before);
+        self.hashes.push(hash);
+    }
+
+    /// Forgets all but the first places.
+    fn truncate(&mut self, len: usize) {
+        while self.before.len() > len {
+            match (self.before.pop(), self.hashes.pop()) {
+                (Some(NONE), Some(hash)) => drop(self.last.remove(&hash)),
+                (Some(before), Some(hash)) => drop(self.last.insert(hash, before)),
+                (None, _) | (_, None) => return,
+            }
+        }
     }
 }
 
@@ -266,6 +280,15 @@ impl<T: Copy + Eq> Lists<T> {
         self.table.clear();
     }
 
+    /// Forgets all but the first lists.
+    fn truncate(&mut self, len: usize) {
+        if self.spans.len() > len {
+            self.spans.truncate(len);
+            self.items.truncate(self.spans.last().map_or(0, |span| at(span.end)));
+            self.table.truncate(len);
+        }
+    }
+
     fn next(&self) -> Result<u32, Full> {
         self.first.checked_add(number(self.spans.len())?).ok_or(Full)
     }
@@ -334,6 +357,13 @@ impl Layer {
     }
 }
 
+/// How many sets and records a layer had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    sets: usize,
+    records: usize,
+}
+
 /// Numbers of a program, and behind them those of a request.
 #[derive(Debug)]
 pub(crate) struct Store<'a> {
@@ -352,6 +382,17 @@ impl<'a> Store<'a> {
         capacity: Capacity,
     ) -> Self {
         Self { base, local, hasher, capacity }
+    }
+
+    /// Where the sets and records of the request end.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { sets: self.local.sets.spans.len(), records: self.local.records.spans.len() }
+    }
+
+    /// Forgets the sets and records that were made since. Nothing may hold their numbers.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.local.sets.truncate(mark.sets);
+        self.local.records.truncate(mark.records);
     }
 
     /// The number of a text.
@@ -620,5 +661,88 @@ impl Facts {
         bench.fields(&entity.tags, store, |_| true)?;
         let tags = bench.own_record(start, store)?;
         Ok(Self { attributes, tags })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Capacity = Capacity { things: 3, bytes: 8, items: 4 };
+
+    fn with_store(test: impl FnOnce(&mut Store<'_>)) {
+        let (empty, hasher) = (Layer::default(), RandomState::default());
+        let (mut base, mut local) = (Layer::default(), Layer::default());
+        let big = Capacity { things: 100, bytes: 100, items: 100 };
+        let mut store = Store::new(&empty, &mut base, &hasher, big);
+        store.record(&mut []).unwrap();
+        store.symbol("known").unwrap();
+        local.begin(&base).unwrap();
+        test(&mut Store::new(&base, &mut local, &hasher, SMALL));
+    }
+
+    #[test]
+    fn a_text_has_one_number_and_a_known_one_that_of_the_program() {
+        with_store(|store| {
+            let known = store.known_symbol("known").unwrap();
+            assert_eq!(store.symbol("known"), Ok(known));
+            let new = store.symbol("new").unwrap();
+            assert_eq!((store.known_symbol("new"), store.symbol("new")), (None, Ok(new)));
+            assert_eq!((store.text(known), store.text(new)), ("known", "new"));
+        });
+    }
+
+    #[test]
+    fn a_set_has_one_number_whatever_its_order_and_repetitions() {
+        with_store(|store| {
+            let mut set = |numbers: &[i64]| {
+                let mut members: Vec<_> = numbers.iter().map(|n| Term::Long(*n)).collect();
+                store.set(&mut members).unwrap()
+            };
+            assert_eq!(set(&[1, 2, 1, 1]), set(&[2, 1]));
+            assert_ne!(set(&[1]), set(&[1, 2]));
+        });
+    }
+
+    #[test]
+    fn what_was_made_since_a_mark_is_forgotten_and_what_was_there_is_not() {
+        with_store(|store| {
+            let kept = store.set(&mut [Term::Long(1)]).unwrap();
+            let mark = store.mark();
+            for round in 0..5 {
+                let made = store.set(&mut [Term::Long(2), Term::Long(round)]).unwrap();
+                assert_eq!(store.set(&mut [Term::Long(round), Term::Long(2)]), Ok(made));
+                assert_eq!(store.set(&mut [Term::Long(1)]), Ok(kept));
+                store.rewind(mark);
+            }
+            assert_eq!(store.members(kept), [Term::Long(1)]);
+        });
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_fields() {
+        with_store(|store| {
+            let (a, b) = (store.symbol("a").unwrap(), store.symbol("b").unwrap());
+            let one = store.record(&mut [(a, Term::Long(1)), (b, Term::Long(2))]).unwrap();
+            assert_eq!(store.record(&mut [(b, Term::Long(2)), (a, Term::Long(1))]), Ok(one));
+            assert_eq!(store.field(one, b), Some(Term::Long(2)));
+            assert_eq!(store.record(&mut []), Ok(RecordNo::EMPTY));
+        });
+    }
+
+    #[test]
+    fn there_is_no_room_beyond_a_capacity() {
+        with_store(|store| {
+            assert_eq!(store.symbol("123456789"), Err(Full));
+            assert!(store.symbol("12345678").is_ok());
+            assert_eq!(store.symbol("9"), Err(Full));
+            assert!(store.symbol("known").is_ok());
+            let terms = [1, 2, 3, 4, 5].map(Term::Long);
+            assert_eq!(store.set(&mut terms.clone()), Err(Full));
+            assert!(store.set(&mut terms.map(|_| Term::Long(1))).is_ok());
+            let kind = store.symbol("known").unwrap();
+            let entity = store.entity(kind, kind).unwrap();
+            assert_eq!((store.entity(kind, kind), store.kind(entity)), (Ok(entity), Some(kind)));
+        });
     }
 }

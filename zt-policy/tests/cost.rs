@@ -182,6 +182,25 @@ fn a_request_with_too_much_in_it_is_denied() {
 }
 
 #[test]
+fn what_one_policy_makes_leaves_room_for_the_next() {
+    let members = |n: usize| {
+        let numbers: Vec<_> = (0..40).map(|m| (n * 100 + m).to_string()).collect();
+        numbers.join(", ")
+    };
+    let program = program(2_000, |n| {
+        let members = members(if n == 1_999 { 0 } else { n + 1 });
+        format!(
+            "permit (principal, action, resource) when {{ [context.n, {members}].contains(0) }}"
+        )
+    });
+    let request = request(7, r#"{"n": 1}"#);
+    let mut scratch = Scratch::new();
+    let outcome = program.decide(&mut scratch, &request, &Entities::new(), OnForbidError::Deny);
+    assert_eq!(outcome, Outcome::Allow { policy: "p1999".into() });
+    assert!(scratch.asked() * 40 > MAX_ITEMS);
+}
+
+#[test]
 fn a_request_that_knows_of_too_many_entities_is_denied() {
     let with_overlay = |count: usize| {
         let overlay = (0..count)
@@ -200,16 +219,16 @@ fn a_request_that_knows_of_too_many_entities_is_denied() {
 
 #[test]
 fn a_request_about_an_entity_with_too_many_ancestors_is_denied() {
-    let chain: Entities = (0..MAX_ANCESTORS)
-        .map(|n| {
-            let mut user = Entity::new(uid("User", n));
-            user.parents.insert(uid("User", n + 1));
-            user
-        })
-        .collect();
+    let below = |principal: usize, teams: usize| {
+        let mut user = Entity::new(uid("User", principal));
+        user.parents = (0..teams).map(|n| uid("Team", n)).collect();
+        user
+    };
+    // An entity counts among those that it is in.
+    let users = [below(0, MAX_ANCESTORS), below(1, MAX_ANCESTORS - 1)].into_iter().collect();
     let policies =
         text::policies("p", "@id(\"p0\") permit (principal, action, resource);").unwrap();
-    let program = Program::compile(&policies, &chain).unwrap();
+    let program = Program::compile(&policies, &users).unwrap();
     let decide = |principal| {
         let request = request(principal, "{}");
         program.decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)

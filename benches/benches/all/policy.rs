@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use cedar_policy::{
     Authorizer, Context as CedarContext, Decision, Entities, Entity, EntityId, EntityTypeName,
-    EntityUid, PolicySet as CedarPolicies, Request as CedarRequest,
+    EntityUid, PolicySet as CedarPolicies, Request as CedarRequest, RestrictedExpression,
 };
 use zt_benches::Scenario;
 use zt_core::danger;
@@ -37,7 +37,80 @@ const ROLES: &str = r#"[
 ]"#;
 
 pub fn scenarios() -> Vec<Scenario> {
-    vec![rbac_from_strings(), rbac_prebuilt()]
+    vec![
+        rbac_from_strings(),
+        rbac_prebuilt(),
+        many("policy/exact-1k", 1_000, true, exact),
+        many("policy/exact-10k", 10_000, true, exact),
+        many("policy/exact-100k", 100_000, false, exact),
+        many("policy/tenant-1k", 1_000, true, tenant),
+        many("policy/tenant-10k", 10_000, true, tenant),
+        many("policy/abac-100", 100, true, abac),
+    ]
+}
+
+/// A policy for one workload and one order.
+fn exact(n: usize) -> String {
+    let workload = format!("{CART}-{n}");
+    format!("permit (principal == Workload::{workload:?}, action, resource == Order::\"{n}\");")
+}
+
+/// A policy for one tenant, whoever asks.
+fn tenant(n: usize) -> String {
+    format!("permit (principal, action, resource) when {{ context.tenant == \"t{n}\" }};")
+}
+
+/// A policy that compares what is known of the order with what is known of the request.
+fn abac(n: usize) -> String {
+    format!(
+        "permit (principal, action == Action::\"read\", resource is Order) when {{ \
+         resource.owner == context.tenant && resource.level > {n} && context.tenant != \"t{n}\" }};"
+    )
+}
+
+/// A request that the policy of the last number allows, prebuilt on both sides.
+fn many(name: &'static str, count: usize, peer: bool, policy: fn(usize) -> String) -> Scenario {
+    let text: String = (1..=count).map(policy).collect();
+    let ours = PolicySet::parse("many", &text).unwrap();
+    let last = format!("{CART}-{count}");
+    let asked = Asked::new(&last, "read", &count.to_string());
+    let tenant = format!("t{count}");
+    let level = i64::try_from(count).unwrap();
+    let (context, resource) = (asked.context.with("tenant", &*tenant), asked.resource);
+    let resource = resource.with("owner", &*tenant).with("level", level);
+    let asked = Asked { context, resource, ..asked };
+    let expected = asked.is_allowed_by(&ours);
+    let scenario = Scenario::new(name, move || black_box(&asked).is_allowed_by(&ours));
+    if !peer {
+        return scenario.peer_cannot("cedar-policy", "it asks all 100,000 policies");
+    }
+    let order = Entity::new(
+        uid("Order", &count.to_string()),
+        [
+            ("owner".into(), RestrictedExpression::new_string(tenant.clone())),
+            ("level".into(), RestrictedExpression::new_long(level)),
+        ]
+        .into(),
+        [].into(),
+    );
+    let context = [("tenant".into(), RestrictedExpression::new_string(tenant))];
+    let request = CedarRequest::new(
+        uid("Workload", &last),
+        uid("Action", "read"),
+        uid("Order", &count.to_string()),
+        CedarContext::from_pairs(context).unwrap(),
+        None,
+    );
+    let (request, cedar) = (
+        request.unwrap(),
+        Cedar {
+            authorizer: Authorizer::new(),
+            policies: CedarPolicies::from_str(&text).unwrap(),
+            entities: Entities::from_entities([order.unwrap()], None).unwrap(),
+        },
+    );
+    assert_eq!(cedar.allows(&request), expected, "{name}");
+    scenario.peer("cedar-policy", move || cedar.allows(black_box(&request)))
 }
 
 fn ours() -> PolicySet {
