@@ -61,6 +61,12 @@ for pem in data.glob("**/*.pem"):
     for der in certificates(pem.read_text(errors="replace")):
         seed("certificate", der)
 
+for case in load("x509/limbo-relevant.json")["testcases"]:
+    for pem in case.get("crls") or []:
+        seed("revocation_list", pem)
+        body = "".join(pem.split("-----")[2].split())
+        seed("revocation_list", base64.b64decode(body))
+
 # Tokens, their keys, their claims.
 for token in data.glob("tokens/rfc/**/*.jwsc"):
     seed("access_token", token.read_text().strip())
@@ -94,6 +100,7 @@ for case in load("spiffe/jwt_svid_cases.json")["cases"]:
     seed("jwt_svid", case.get("token") or f"{base64url(header)}.{base64url(payload)}.AA")
 for document in data.glob("spiffe/bundles/*.json"):
     seed("jwt_bundle", document.read_bytes())
+    seed("spiffe_bundle", document.read_bytes())
 claims = load("spiffe/k8s_token_cases.json")["doc_example"]
 for without in [None, *claims]:
     seed("service_account", compact({k: v for k, v in claims.items() if k != without}))
