@@ -110,7 +110,9 @@ fn a_repaired_edit_is_picked_up_and_its_error_forgotten() {
     write(&folder, &allow("second"));
     until(|| policies.last_error().is_none());
     assert_eq!(deciders(&decide(&policies)), ["second"]);
-    assert_eq!((policies.failures(), policies.version().generation), (1, 2));
+    // A look may fall between the truncation of the file and its writing.
+    assert!(policies.failures() >= 1);
+    assert_eq!(policies.version().generation, 2);
 }
 
 #[test]
