@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .discover()?
         .build()?;
     let zero_trust = ZeroTrust::builder()
-        .tokens(AccessTokens::bearer(tokens))
+        .tokens(AccessTokens::bearer(tokens).cached(10_000)?)
         .policy(LivePolicies::open("policies")?)
         .records(RecordQueue::builder().start(JsonLines::append_to("records.jsonl")?)?)
         .targets(RouteTargets)
