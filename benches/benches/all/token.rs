@@ -97,7 +97,15 @@ pub fn scenarios() -> Vec<Scenario> {
         scenario("token/es256", Algorithm::ES256),
         scenario("token/rs256", Algorithm::RS256),
         scenario("token/eddsa", Algorithm::EdDSA),
+        cached(),
     ]
+}
+
+fn cached() -> Scenario {
+    let case = Case::new(Algorithm::RS256);
+    let tokens = case.verifier.clone().cached(1_000).unwrap();
+    Scenario::new("token/cached", move || tokens.verify(black_box(&case.token), case.now).is_ok())
+        .peer_cannot("jsonwebtoken", "remembers nothing")
 }
 
 fn scenario(name: &'static str, algorithm: Algorithm) -> Scenario {
