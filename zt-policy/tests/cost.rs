@@ -4,9 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::fmt::Write as _;
-use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use zt_policy::cedar::{data, text};
 use zt_policy::compile::MAX_ANCESTORS;
@@ -247,28 +245,4 @@ fn memory_that_a_large_request_has_used_does_not_change_the_next_answer() {
     let large: Value = (0..=MAX_ITEMS).map(|n| Value::from(n.to_string())).collect();
     assert_eq!(decide(Record::from([(Arc::from("a"), large)])), Outcome::OverLimit);
     assert_eq!(decide(Record::new()), Outcome::NotPermitted);
-}
-
-/// `cargo test -p zt-policy --test cost -- --ignored --nocapture`, for a look at how it grows.
-#[test]
-#[ignore = "it measures time"]
-fn the_time_of_a_decision_by_the_number_of_policies() {
-    for (name, policy, context, _) in CASES {
-        let request = request(7, context);
-        for count in [100, 1_000, 10_000, 100_000] {
-            let begun = Instant::now();
-            let program = program(count, policy);
-            let loaded = begun.elapsed();
-            let (mut scratch, none) = (Scratch::new(), Entities::new());
-            let mut decide =
-                || black_box(program.decide(&mut scratch, &request, &none, OnForbidError::Deny));
-            (0..1_000).for_each(|_| drop(decide()));
-            let begun = Instant::now();
-            (0..20_000).for_each(|_| drop(decide()));
-            println!(
-                "{name:36} {count:7} {:6} ns, loaded in {loaded:?}",
-                begun.elapsed().as_nanos() / 20_000
-            );
-        }
-    }
 }
