@@ -105,6 +105,12 @@ claims = load("spiffe/k8s_token_cases.json")["doc_example"]
 for without in [None, *claims]:
     seed("service_account", compact({k: v for k, v in claims.items() if k != without}))
 
+# ID tokens, logout tokens, security event tokens.
+common = {"iss": "https://i.test", "aud": "c", "sub": "s", "iat": 1_800_000_000, "exp": 1_800_000_060}
+logout = {"http://schemas.openid.net/event/backchannel-logout": {}}
+for own in [{"nonce": "n", "azp": "c"}, {"jti": "1", "sid": "2", "events": logout}, {"events": {}}]:
+    seed("oidc_tokens", compact(common | own))
+
 # Cedar.
 def corpus():
     with open(data / "policy/cedar/handwritten.jsonl") as lines:
