@@ -1,6 +1,5 @@
 //! OIDC access tokens as the tokens of a demand.
 
-use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
@@ -8,9 +7,11 @@ use zt_identity::algorithm::NoRandomness;
 use zt_identity::oidc::access_token::{AccessToken, AccessTokenError, AccessTokenVerifier};
 use zt_identity::oidc::verdict_cache::CachedAccessTokenVerifier;
 use zt_identity::possession::binding::Binding;
+use zt_identity::possession::eventual::Eventual;
 
-use crate::demand::VerifyToken;
+use crate::demand::{Finding, Found, Presented, VerifyToken};
 use crate::denial::{Denial, Refusal};
+use crate::dpop::DpopProofs;
 
 /// The access tokens of one issuer, and how they have to belong to who sends them (T-16). A clone
 /// shares the issuer's keys.
@@ -39,10 +40,11 @@ impl Verifier {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Possession {
     Bearer,
     Certificate,
+    Dpop(DpopProofs),
 }
 
 impl AccessTokens {
@@ -59,6 +61,25 @@ impl AccessTokens {
         Self { verifier: Verifier::EachTime(verifier), possession: Possession::Certificate }
     }
 
+    /// Only who proves with each request to have the key that a token names is its user (RFC 9449
+    /// §7); one that is bound to nothing, or sent as bearer, is refused.
+    ///
+    /// ```
+    /// use zt_identity::oidc::access_token::AccessTokenVerifier;
+    /// use zt_identity::possession::{replay::Replay, target::PublicBase};
+    /// use zt_tower::{AccessTokens, dpop::DpopProofs};
+    ///
+    /// fn tokens(verifier: AccessTokenVerifier) -> Result<AccessTokens, Box<dyn std::error::Error>> {
+    ///     let base = PublicBase::parse("https://api.example.com")?;
+    ///     let proofs = DpopProofs::new(base, Replay::in_memory(100_000));
+    ///     Ok(AccessTokens::dpop_bound(verifier, proofs).cached(10_000)?)
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn dpop_bound(verifier: AccessTokenVerifier, proofs: DpopProofs) -> Self {
+        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Dpop(proofs) }
+    }
+
     /// The same tokens, of which so many that were good are remembered for a while instead of
     /// verified again: see [`verdict_cache`](zt_identity::oidc::verdict_cache). How a token has to
     /// belong to its sender is asked each time.
@@ -73,25 +94,68 @@ impl AccessTokens {
         };
         Ok(Self { verifier: Verifier::Cached(verifier.cached(capacity)?), ..self })
     }
+
+    fn verified(&self, token: &str, now: Timestamp) -> Result<Verified<AccessToken>, Refusal> {
+        self.verifier
+            .verify(token, now)
+            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
+    }
+
+    fn with_binding(
+        &self,
+        token: Result<&str, Refusal>,
+        binding: &Binding,
+        now: Timestamp,
+    ) -> Result<Found, Refusal> {
+        Ok(bound(binding, &self.verified(token?, now)?)?.into())
+    }
+
+    /// A proof that is good is awaited where its store has to be asked.
+    fn with_proof(
+        &self,
+        proofs: &DpopProofs,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Finding, Refusal> {
+        let text = presented.dpop()?;
+        let token = self.verified(text, now)?;
+        let proof = proofs.verify(presented.request(), text, token.confirmation(), now)?;
+        let (proofs, peer) = (proofs.clone(), presented.peer().clone());
+        Ok(proofs.replay().clone().admit(proof, now).map(move |proof| {
+            let proof = proof.map_err(|error| proofs.not_admitted(&error, now))?;
+            let found = Found::from(bound(&Binding::dpop(&proof).over(&peer), &token)?);
+            Ok(match proofs.next_nonce(&proof, now) {
+                Some(nonce) => found.with_dpop_nonce(nonce),
+                None => found,
+            })
+        }))
+    }
+}
+
+fn bound(binding: &Binding, token: &Verified<AccessToken>) -> Result<Verified<User>, Refusal> {
+    binding
+        .user(token)
+        .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
 }
 
 impl VerifyToken for AccessTokens {
-    fn user(
-        &self,
-        token: &str,
-        peer: &Verified<Peer>,
-        now: Timestamp,
-    ) -> Result<Verified<User>, Refusal> {
-        let token = self
-            .verifier
-            .verify(token, now)
-            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
-        let binding = match self.possession {
-            Possession::Bearer => Binding::bearer(),
-            Possession::Certificate => Binding::certificate(peer),
+    fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
+        let at_once = |binding: Binding| {
+            Eventual::ready(self.with_binding(presented.bearer(), &binding, now))
         };
-        binding
-            .user(&token)
-            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
+        match &self.possession {
+            Possession::Bearer => at_once(Binding::bearer()),
+            Possession::Certificate => at_once(Binding::certificate(presented.peer())),
+            Possession::Dpop(proofs) => self
+                .with_proof(proofs, presented, now)
+                .unwrap_or_else(|refusal| Eventual::ready(Err(refusal))),
+        }
+    }
+
+    fn challenge(&self, refusal: Refusal, now: Timestamp) -> Refusal {
+        match &self.possession {
+            Possession::Bearer | Possession::Certificate => refusal,
+            Possession::Dpop(proofs) => proofs.challenge(refusal, now),
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod credential;
 pub mod path;
 pub mod demand;
+pub mod dpop;
 pub mod access_tokens;
 pub mod record;
 pub mod authenticate;

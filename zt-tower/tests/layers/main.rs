@@ -10,3 +10,5 @@ mod authorize;
 mod access_tokens;
 #[cfg(test)]
 mod axum;
+#[cfg(test)]
+mod dpop;
