@@ -8,3 +8,4 @@ pub mod nonce;
 pub mod dpop;
 pub mod binding;
 pub mod replay;
+pub mod revocations;

@@ -34,6 +34,7 @@ struct Facts {
     user: User,
     confirmation: Option<Confirmation>,
     id: Option<Arc<str>>,
+    session: Option<Arc<str>>,
     lifetime: Lifetime,
     key_generation: u64,
 }
@@ -51,6 +52,7 @@ impl AccessToken {
             user: describe(user, claims, names)?,
             confirmation: Confirmation::read(claims)?,
             id: claims::text(claims, "jti")?.map(Arc::from),
+            session: claims::text(claims, "sid")?.map(Arc::from),
             lifetime,
             key_generation,
         })))
@@ -115,6 +117,12 @@ impl AccessToken {
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.0.id.as_deref()
+    }
+
+    /// The session it belongs to, where the issuer says so: `sid`.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.0.session.as_deref()
     }
 
     /// The end of its life, without leeway: `exp`.
