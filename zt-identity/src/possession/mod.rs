@@ -9,3 +9,5 @@ pub mod dpop;
 pub mod binding;
 pub mod replay;
 pub mod revocations;
+#[cfg(feature = "redis")]
+pub mod redis;

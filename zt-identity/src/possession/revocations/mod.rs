@@ -182,6 +182,17 @@ impl Revocation {
         Self::new(TOKEN, issuer, id, Timestamp::MAX)
     }
 
+    /// What another process needs to know of it.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn parts(&self) -> (&Name, &Name, Timestamp) {
+        (&self.name, &self.issuer, self.issued_until)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) const fn from_parts(name: Name, issuer: Name, issued_until: Timestamp) -> Self {
+        Self { name, issuer, issued_until }
+    }
+
     fn new(kind: &str, issuer: &str, name: &str, issued_until: Timestamp) -> Self {
         Self { name: name_of(kind, issuer, name), issuer: issuer_name(issuer), issued_until }
     }
