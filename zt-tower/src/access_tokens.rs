@@ -1,6 +1,7 @@
 //! OIDC access tokens as the tokens of a demand.
 
-use zt_core::principal::User;
+use std::sync::Arc;
+
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::algorithm::NoRandomness;
@@ -8,6 +9,7 @@ use zt_identity::oidc::access_token::{AccessToken, AccessTokenError, AccessToken
 use zt_identity::oidc::verdict_cache::CachedAccessTokenVerifier;
 use zt_identity::possession::binding::Binding;
 use zt_identity::possession::eventual::Eventual;
+use zt_identity::possession::revocations::{Lease, Revocations, TokenNames};
 
 use crate::demand::{Finding, Found, Presented, VerifyToken};
 use crate::denial::{Denial, Refusal};
@@ -19,6 +21,7 @@ use crate::dpop::DpopProofs;
 pub struct AccessTokens {
     verifier: Verifier,
     possession: Possession,
+    revocations: Option<Arc<dyn Revocations>>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,14 +54,14 @@ impl AccessTokens {
     /// Whoever holds a token is its user; one that is bound to anything is refused.
     #[must_use]
     pub const fn bearer(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Bearer }
+        Self::new(verifier, Possession::Bearer)
     }
 
     /// Only the workload whose certificate a token names is its user (RFC 8705 §3); one that is
     /// bound to nothing is refused.
     #[must_use]
     pub const fn certificate_bound(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Certificate }
+        Self::new(verifier, Possession::Certificate)
     }
 
     /// Only who proves with each request to have the key that a token names is its user (RFC 9449
@@ -77,7 +80,23 @@ impl AccessTokens {
     /// ```
     #[must_use]
     pub const fn dpop_bound(verifier: AccessTokenVerifier, proofs: DpopProofs) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Dpop(proofs) }
+        Self::new(verifier, Possession::Dpop(proofs))
+    }
+
+    const fn new(verifier: AccessTokenVerifier, possession: Possession) -> Self {
+        Self { verifier: Verifier::EachTime(verifier), possession, revocations: None }
+    }
+
+    /// The same tokens, of which those that these have revoked count no more. That is asked with
+    /// each request, whatever is remembered of the token, and a handler finds a [`Lease`] in the
+    /// request's extensions, for what goes on after the request.
+    ///
+    /// A token that does not say when it was issued is refused, and one that was issued longer ago
+    /// than revocations are remembered; see
+    /// [`revocations`](zt_identity::possession::revocations).
+    #[must_use]
+    pub fn revoked_by(self, revocations: impl Revocations + 'static) -> Self {
+        Self { revocations: Some(Arc::new(revocations)), ..self }
     }
 
     /// The same tokens, of which so many that were good are remembered for a while instead of
@@ -96,9 +115,16 @@ impl AccessTokens {
     }
 
     fn verified(&self, token: &str, now: Timestamp) -> Result<Verified<AccessToken>, Refusal> {
-        self.verifier
+        let token = self
+            .verifier
             .verify(token, now)
-            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
+            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
+        if let Some(revocations) = &self.revocations {
+            revocations
+                .check(&TokenNames::from(&*token), now)
+                .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
+        }
+        Ok(token)
     }
 
     fn with_binding(
@@ -107,7 +133,7 @@ impl AccessTokens {
         binding: &Binding,
         now: Timestamp,
     ) -> Result<Found, Refusal> {
-        Ok(bound(binding, &self.verified(token?, now)?)?.into())
+        found(binding, self.verified(token?, now)?, self.revocations.as_ref())
     }
 
     /// A proof that is good is awaited where its store has to be asked.
@@ -121,9 +147,10 @@ impl AccessTokens {
         let token = self.verified(text, now)?;
         let proof = proofs.verify(presented.request(), text, token.confirmation(), now)?;
         let (proofs, peer) = (proofs.clone(), presented.peer().clone());
+        let revocations = self.revocations.clone();
         Ok(proofs.replay().clone().admit(proof, now).map(move |proof| {
             let proof = proof.map_err(|error| proofs.not_admitted(&error, now))?;
-            let found = Found::from(bound(&Binding::dpop(&proof).over(&peer), &token)?);
+            let found = found(&Binding::dpop(&proof).over(&peer), token, revocations.as_ref())?;
             Ok(match proofs.next_nonce(&proof, now) {
                 Some(nonce) => found.with_dpop_nonce(nonce),
                 None => found,
@@ -132,10 +159,19 @@ impl AccessTokens {
     }
 }
 
-fn bound(binding: &Binding, token: &Verified<AccessToken>) -> Result<Verified<User>, Refusal> {
-    binding
-        .user(token)
-        .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
+fn found(
+    binding: &Binding,
+    token: Verified<AccessToken>,
+    revocations: Option<&Arc<dyn Revocations>>,
+) -> Result<Found, Refusal> {
+    let user = binding
+        .user(&token)
+        .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
+    let found = Found::from(user);
+    Ok(match revocations {
+        Some(revocations) => found.with_lease(Lease::new(token, Arc::clone(revocations))),
+        None => found,
+    })
 }
 
 impl VerifyToken for AccessTokens {

@@ -10,6 +10,7 @@ use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
+use zt_identity::possession::revocations::Lease;
 
 use crate::credential::{self, Scheme};
 use crate::denial::{Denial, Refusal, Scope, StepUp};
@@ -104,9 +105,16 @@ impl<'r> Presented<'r> {
 pub struct Found {
     pub(crate) user: Verified<User>,
     pub(crate) dpop_nonce: Option<HeaderValue>,
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Found {
+    /// Puts this into the extensions of the request, for what goes on after it.
+    #[must_use]
+    pub fn with_lease(self, lease: Lease) -> Self {
+        Self { lease: Some(lease), ..self }
+    }
+
     /// Hands the client a new nonce with the response (RFC 9449 §8.2).
     #[must_use]
     pub fn with_dpop_nonce(self, nonce: HeaderValue) -> Self {
@@ -116,7 +124,7 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None }
+        Self { user, dpop_nonce: None, lease: None }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod path;
 pub mod demand;
 pub mod dpop;
 pub mod access_tokens;
+pub mod events;
 pub mod record;
 pub mod authenticate;
 pub mod authorize;

@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::time::Timestamp;
+use zt_identity::possession::revocations::Lease;
 
 use super::AuthenticateLayer;
 use super::layer::{Authenticated, Authentication};
@@ -98,8 +99,14 @@ fn pass<S, B, R>(
 where
     S: Service<Request<B>>,
 {
-    let Authenticated { caller, dpop_nonce } = authenticated;
-    request.extensions_mut().insert(caller);
+    let Authenticated { caller, dpop_nonce, lease } = authenticated;
+    let extensions = request.extensions_mut();
+    extensions.insert(caller);
+    match lease {
+        Some(lease) => extensions.insert(lease),
+        // One that somebody else has put there is not of this caller.
+        None => extensions.remove::<Lease>(),
+    };
     State::Passed { future: service.call(request), dpop_nonce }
 }
 

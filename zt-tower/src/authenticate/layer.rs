@@ -8,6 +8,7 @@ use zt_core::peer::Peer;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
+use zt_identity::possession::revocations::Lease;
 
 use super::Authenticate;
 use crate::caller::Caller;
@@ -98,11 +99,12 @@ pub(super) type Authentication = Eventual<Result<Authenticated, Refusal>>;
 pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
+    pub(super) lease: Option<Lease>,
 }
 
 impl Authenticated {
     fn workload(peer: &Verified<Peer>) -> Self {
-        Self { caller: peer.principal().into(), dpop_nonce: None }
+        Self { caller: peer.principal().into(), dpop_nonce: None, lease: None }
     }
 }
 
@@ -117,9 +119,10 @@ fn authenticated(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce } =
+    let Found { user, dpop_nonce, lease } =
         found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
-    Ok(Authenticated { caller: peer.principal().on_behalf_of(user).into(), dpop_nonce })
+    let caller = peer.principal().on_behalf_of(user).into();
+    Ok(Authenticated { caller, dpop_nonce, lease })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {

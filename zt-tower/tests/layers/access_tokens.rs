@@ -18,7 +18,7 @@ use zt_tower::zero_trust::ZeroTrust;
 
 use crate::support::{BATCH, CART, Inner, NOW, Policy, Sink, clock, from, peer, send, told};
 
-const ISSUER: &str = "https://login.example.com";
+pub(crate) const ISSUER: &str = "https://login.example.com";
 const INVALID: &str = "Bearer realm=\"zero-trust\", error=\"invalid_token\"";
 
 /// An issuer with one key.
@@ -41,8 +41,12 @@ impl Issuer {
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_as("at+jwt", claims)
+    }
+
+    pub(crate) fn sign_as(&self, typ: &str, claims: &Value) -> String {
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
+        let header = json!({ "alg": "EdDSA", "typ": typ, "kid": "k" });
         let signed = format!("{}.{}", part(&header), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()));
         format!("{signed}.{signature}")

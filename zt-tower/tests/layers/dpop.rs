@@ -344,3 +344,22 @@ async fn a_store_behind_a_network_is_awaited_and_the_answer_is_the_same() {
     assert_eq!(send(&full, &inner, with(&token, &proof)).await.status(), 503);
     assert_eq!(inner.calls(), 1);
 }
+
+#[tokio::test]
+async fn behind_a_nest_of_axum_the_url_is_the_whole_one() {
+    use axum::{Router, body::Body, routing::get};
+    use tower::ServiceExt;
+    let client = Client::new(7);
+    let layer = route(proofs(Replay::in_memory(100)), &clock());
+    let inner = Router::new().route("/42", get(|| async { "served" })).layer(layer);
+    let app = Router::new().nest("/orders", inner);
+    let token = token(&client.cnf());
+    for (url, status) in
+        [("https://api.example.com/orders/42", 200), ("https://api.example.com/42", 401)]
+    {
+        let proof = client.proof(&token, json!({ "htu": url, "jti": url }));
+        let request = with(&token, &proof).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{url}");
+    }
+}

@@ -12,3 +12,7 @@ mod access_tokens;
 mod axum;
 #[cfg(test)]
 mod dpop;
+#[cfg(test)]
+mod revocations;
+#[cfg(test)]
+mod events;

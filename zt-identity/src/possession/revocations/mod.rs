@@ -88,6 +88,12 @@ pub struct RevokeError {
 }
 
 impl RevokeError {
+    /// With what went wrong, as the client of the store says.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+
     /// Whose fault it is: that of the store.
     #[must_use]
     pub const fn fault(&self) -> Fault {
