@@ -4,6 +4,7 @@ mod core;
 mod identity;
 mod path;
 mod policy;
+mod possession;
 mod tls;
 mod token;
 
@@ -13,6 +14,7 @@ fn main() {
         policy::scenarios,
         path::scenarios,
         token::scenarios,
+        possession::scenarios,
         identity::scenarios,
         tls::scenarios,
     ];
