@@ -260,7 +260,7 @@ impl TokenReviewAnswerError {
         match self {
             Self::Json(_) | Self::Malformed { .. } => "review_unavailable",
             Self::NotAuthenticated { .. } => "token_not_authenticated",
-            Self::Audience => "token_audience",
+            Self::Audience => "token_of_another_audience",
             Self::Disagrees { .. } => "token_claims",
         }
     }
@@ -301,9 +301,10 @@ mod tests {
         let (parent, name) = path.rsplit_once('/').unwrap();
         let name = name.replace("~1", "/");
         let parent = answer.pointer_mut(parent).unwrap().as_object_mut().unwrap();
-        match value {
-            Json::Null => _ = parent.remove(&name),
-            value => _ = parent.insert(name, value),
+        if value.is_null() {
+            parent.remove(&name);
+        } else {
+            parent.insert(name, value);
         }
         answer
     }
