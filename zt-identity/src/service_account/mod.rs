@@ -136,7 +136,7 @@ impl ServiceAccountVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
-        let (payload, _) = self.cluster.signed(token, &PROFILE, now)?;
+        let payload = self.cluster.signed(token, &PROFILE, now)?.payload;
         let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
         check_no_legacy(&claims)?;
         claims::check_issuer(&claims, self.cluster.issuer().as_str())?;
