@@ -4,8 +4,8 @@
 //!
 //! 1. its algorithm's name is on the list, letter for letter; `none` and `HS*` are not (RFC 8725
 //!    §3.1, T-04);
-//! 2. the key is sound: RSA with 2048 to 8192 bits and an odd exponent 3 ≤ e < 2³³, a point on
-//!    P-256 or P-384, 32 bytes for Ed25519 (T-08);
+//! 2. the key is sound: RSA with 2048 to 8192 bits, an odd exponent 3 ≤ e < 2³³ and no sign of
+//!    ROCA, a point on P-256 or P-384, 32 bytes for Ed25519 (T-08);
 //! 3. the key is of the type that the algorithm signs with (RFC 8725 §3.1, T-04);
 //! 4. it verifies; an ECDSA signature is r and s at their fixed length, 1 ≤ r, s < n (RFC 7518
 //!    §3.4).
@@ -215,6 +215,7 @@ impl PublicKey {
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         check_modulus(n)?;
         check_exponent(e)?;
+        check_primes(n)?;
         Ok(Self(Key::Rsa(RsaPublicKeyComponents { n: n.into(), e: e.into() })))
     }
 
@@ -323,6 +324,25 @@ fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// The primes by which a modulus of ROCA is known (CVE-2017-15361). Modulo each of them it is a
+/// power of 65537, as its two factors are; of sound moduli one in 2²⁷ is.
+const ROCA_PRIMES: [u32; 17] =
+    [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
+/// Whoever has such a public key can compute the private one, and sign as its owner.
+fn check_primes(n: &[u8]) -> Result<(), KeyError> {
+    let remainder = |value: u32, prime| value.checked_rem(prime).unwrap_or_default();
+    let is_power = |prime: &u32| {
+        let modulus = n.iter().fold(0u32, |modulus, byte| {
+            remainder(modulus.wrapping_shl(8) | u32::from(*byte), *prime)
+        });
+        let next = |power: &u32| Some(remainder(power.wrapping_mul(65_537), *prime));
+        let mut powers = std::iter::successors(Some(1), next).take(157);
+        powers.any(|power| power == modulus)
+    };
+    if ROCA_PRIMES.iter().all(is_power) { Err(KeyError::Roca) } else { Ok(()) }
+}
+
 fn leading_zeros(byte: u8) -> usize {
     usize::try_from(byte.leading_zeros()).unwrap_or(8)
 }
@@ -363,6 +383,9 @@ pub enum KeyError {
     /// The public exponent is even, too small or too large.
     #[error("the public exponent is not odd and between 3 and 2^33")]
     Exponent,
+    /// The modulus has the fingerprint of ROCA (CVE-2017-15361): its factors can be computed.
+    #[error("the modulus has the fingerprint of ROCA: its private key can be computed")]
+    Roca,
     /// A coordinate or key has another length than its curve demands.
     #[error("{len} bytes, where {key_type} has {expected}")]
     Length {
@@ -537,6 +560,24 @@ mod tests {
         ] {
             assert_eq!(rsa(bad), Err(KeyError::Exponent), "{bad:?}");
         }
+    }
+
+    /// A modulus that is 1, a power of 65537, modulo every prime that ROCA is known by: each is a
+    /// factor of what is added to 1, unless it is `but`.
+    fn roca_modulus(but: u32) -> Vec<u8> {
+        let primes = ROCA_PRIMES.iter().filter(|prime| **prime != but);
+        let product: u128 = primes.map(|prime| u128::from(*prime)).product();
+        let product = product << product.leading_zeros();
+        [&product.to_be_bytes()[..], &[0; 239], &[1]].concat()
+    }
+
+    #[test]
+    fn a_modulus_whose_factors_can_be_computed_is_refused() {
+        let rsa = |n: &[u8]| PublicKey::rsa(n, &[1, 0, 1]).map(|_| ());
+        assert_eq!(rsa(&roca_modulus(0)), Err(KeyError::Roca));
+        // One prime that says otherwise is enough.
+        assert!(ROCA_PRIMES.iter().any(|but| rsa(&roca_modulus(*but)).is_ok()));
+        assert_eq!(rsa(&modulus(256, 0x80, 1)), Ok(()));
     }
 
     #[test]
