@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use zt_core::peer::Peer;
 use zt_core::time::{Clock, Validity};
@@ -233,6 +234,15 @@ impl<P: Client> Acceptor<P> {
     #[must_use]
     pub fn config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// What judges clients, for a rustls config of your own; nothing where none is asked for a
+    /// certificate. Such a config has to turn resumption and tickets off, as [`Acceptor::config`]
+    /// does: a connection that is resumed asks no verifier.
+    #[must_use]
+    pub fn client_verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
+        let verifier = Arc::clone(self.verifier.as_ref()?);
+        Some(verifier)
     }
 
     /// The same acceptor, which offers `protocols` if it offered none so far.
