@@ -470,6 +470,14 @@ impl MacKey {
     }
 }
 
+/// A number that nobody can foretell, or 0 where the operating system gives out no randomness.
+#[cfg(feature = "http")]
+pub(crate) fn random_u16() -> u16 {
+    let mut bytes = [0; 2];
+    let random = rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes);
+    random.map_or(0, |()| u16::from_le_bytes(bytes))
+}
+
 /// The operating system gives out no randomness, so there can be no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives out no randomness")]

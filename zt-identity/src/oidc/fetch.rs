@@ -8,12 +8,14 @@
 //! 4. its body has at most [`MAX_LEN`] bytes.
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -31,11 +33,32 @@ pub const MAX_LEN: usize = MAX_SET_LEN;
 
 const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
 
+/// What an [`HttpClient`] answers with.
+pub type ClientAnswer<'c> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, ClientError>> + Send + 'c>>;
+/// Why an [`HttpClient`] has no answer.
+pub type ClientError = Box<dyn StdError + Send + Sync>;
+
+/// A client of one's own that documents are fetched with: through a proxy, say.
+///
+/// It says what the server answered, and follows no redirect. How long it takes, and what of the
+/// answer is taken, is judged here; how much of it is read is for the client to bound.
+pub trait HttpClient: fmt::Debug + Send + Sync {
+    /// Makes this request, and collects the answer.
+    fn get(&self, request: Request<()>) -> ClientAnswer<'_>;
+}
+
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: AnyClient,
     timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum AnyClient {
+    Ours(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
+    Theirs(Arc<dyn HttpClient>),
 }
 
 /// A document as it arrived, and how long its server calls it fresh.
@@ -56,7 +79,11 @@ impl Fetcher {
             .build();
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, timeout }
+        Self { client: AnyClient::Ours(client), timeout }
+    }
+
+    pub(super) fn with_client(client: Arc<dyn HttpClient>, timeout: Duration) -> Self {
+        Self { client: AnyClient::Theirs(client), timeout }
     }
 
     /// Gets a document. Whether `url` may be asked at all is for the caller to know.
@@ -70,17 +97,39 @@ impl Fetcher {
         let request = Request::get(url)
             .header(ACCEPT, types.join(", "))
             .header(USER_AGENT, AGENT)
-            .body(Empty::new())
+            .body(())
             .map_err(unreachable)?;
-        let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status { status: head.status.as_u16() });
+        match &self.client {
+            AnyClient::Ours(client) => {
+                let request = request.map(|()| Empty::new());
+                let answer = client.request(request).await.map_err(unreachable)?;
+                let fresh_for = check(answer.status(), answer.headers(), types)?;
+                let body = Limited::new(answer.into_body(), MAX_LEN).collect().await;
+                Ok(Document { body: body.map_err(interrupted)?.to_bytes(), fresh_for })
+            }
+            AnyClient::Theirs(client) => {
+                let answer = client.get(request).await.map_err(interrupted)?;
+                let fresh_for = check(answer.status(), answer.headers(), types)?;
+                if answer.body().len() > MAX_LEN {
+                    return Err(FetchError::TooLong);
+                }
+                Ok(Document { body: answer.into_body(), fresh_for })
+            }
         }
-        check_content_type(&head.headers, types)?;
-        let fresh_for = fresh_for(&head.headers);
-        let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
-        Ok(Document { body, fresh_for })
     }
+}
+
+/// Rules 2 and 3. Says for how long the document is fresh.
+fn check(
+    status: StatusCode,
+    headers: &HeaderMap,
+    types: &[&str],
+) -> Result<Option<Duration>, FetchError> {
+    if status != StatusCode::OK {
+        return Err(FetchError::Status { status: status.as_u16() });
+    }
+    check_content_type(headers, types)?;
+    Ok(fresh_for(headers))
 }
 
 fn unreachable(error: impl StdError + Send + Sync + 'static) -> FetchError {

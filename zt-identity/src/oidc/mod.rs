@@ -8,6 +8,7 @@ mod published;
 #[cfg(feature = "http")]
 pub mod refresh;
 pub mod keys;
+pub mod key_file;
 pub mod signed;
 pub mod claim_path;
 mod person;
