@@ -17,6 +17,8 @@ pub mod claim_mapping;
 pub mod access_token;
 pub mod issuers;
 pub mod verdict_cache;
+#[cfg(feature = "config")]
+pub mod configuration;
 pub mod id_token;
 pub mod event_token;
 pub mod logout_token;
