@@ -57,7 +57,7 @@ pub(super) struct Fetcher {
 
 #[derive(Clone, Debug)]
 enum AnyClient {
-    Ours(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>),
+    Ours(Box<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>),
     Theirs(Arc<dyn HttpClient>),
 }
 
@@ -79,7 +79,7 @@ impl Fetcher {
             .build();
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client: AnyClient::Ours(client), timeout }
+        Self { client: AnyClient::Ours(Box::new(client)), timeout }
     }
 
     pub(super) fn with_client(client: Arc<dyn HttpClient>, timeout: Duration) -> Self {
