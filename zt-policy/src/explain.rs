@@ -181,6 +181,7 @@ impl fmt::Display for Explanation {
 const fn effect(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Allow { .. } => "allowed",
+        Outcome::AllowByDefault => "allowed by default: no policy selects it",
         Outcome::Forbidden { .. } => "denied: forbidden",
         Outcome::Error { .. } => "denied: a forbid could not be evaluated",
         Outcome::NotPermitted => "denied: not permitted",

@@ -96,8 +96,11 @@ pub mod model;
 pub mod set;
 pub mod batch;
 pub mod reach;
+pub mod lint;
 pub mod folder;
 pub mod live;
+pub mod shadow;
+pub mod meter;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

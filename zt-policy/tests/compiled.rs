@@ -19,6 +19,7 @@ use zt_core::verified::Verified;
 use zt_policy::cedar::{data, text};
 use zt_policy::decide::Scratch;
 use zt_policy::entity::{Entities, Entity, Request};
+use zt_policy::evaluate::default::{DefaultEffect, Side};
 use zt_policy::evaluate::{OnForbidError, Outcome, authorize};
 use zt_policy::model;
 use zt_policy::name::{EntityType, EntityUid};
@@ -226,6 +227,9 @@ proptest! {
         let policies = text::policies("p", &policies.join("\n")).unwrap();
         let base: Arc<Entities> = Arc::new(base.into_iter().collect());
         let program = Program::compile(&policies, &base).unwrap();
+        let open = [Side::Principal, Side::Resource].map(DefaultEffect::AllowUnselected).map(|it| {
+            (it, Program::compile_with_default(&policies, &base, it).unwrap())
+        });
         let mut known = Entities::over(Arc::clone(&base));
         own.iter().for_each(|entity| known.insert(entity.clone()));
         let own: Entities = own.into_iter().collect();
@@ -243,6 +247,13 @@ proptest! {
                 for mode in MODES {
                     let outcome = program.decide(&mut scratch, &request, overlay, mode);
                     prop_assert_eq!(outcome, expected.outcome(mode));
+                    for (default, program) in &open {
+                        let expected =
+                            default.apply(expected.outcome(mode), &policies, &request, &known);
+                        let outcome = program.decide(&mut scratch, &request, overlay, mode);
+                        prop_assert_eq!(outcome, expected);
+                        prop_assert_eq!(program.default_effect(), *default);
+                    }
                 }
             }
         }
@@ -357,16 +368,19 @@ fn model_set(policies: &[&str]) -> PolicySet {
 fn resource_lies_in(scope: &Scope, resource: &Resource, base: &Entities) -> bool {
     let Ok(kind) = EntityType::parse(resource.kind()) else { return false };
     let uid = EntityUid::new(kind, resource.id());
-    match scope {
-        Scope::Any => true,
-        Scope::Eq(Target::Entity(wanted)) => uid == *wanted,
-        Scope::In(Target::Entity(ancestor)) => base.is_in(&uid, ancestor),
-        Scope::Is(kind) => uid.kind() == kind,
-        Scope::IsIn(kind, Target::Entity(ancestor)) => {
-            uid.kind() == kind && base.is_in(&uid, ancestor)
-        }
-        other => panic!("{other:?}"),
+    let is_in = |target: &Target| {
+        let Target::Entity(ancestor) = target else { return false };
+        base.is_in(&uid, ancestor)
+    };
+    if let Scope::Eq(target) = scope {
+        return *target == Target::Entity(uid);
     }
+    if let Scope::Is(kind) | Scope::IsIn(kind, _) = scope
+        && uid.kind() != kind
+    {
+        return false;
+    }
+    if let Scope::In(target) | Scope::IsIn(_, target) = scope { is_in(target) } else { true }
 }
 
 /// More with `PROPTEST_CASES`.
