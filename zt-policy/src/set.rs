@@ -29,7 +29,7 @@ use crate::decide::{Run, Scratch};
 use crate::entity::Entities;
 use crate::evaluate::default::{ALLOWED_BY_DEFAULT, DefaultEffect};
 use crate::evaluate::{OnForbidError, Outcome};
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Manner, Redaction};
 use crate::expr::MAX_DEPTH;
 use crate::model::load::{Loaded, load};
 use crate::model::{self, Unaskable};
@@ -76,6 +76,7 @@ pub struct PolicySet {
     version: PolicyVersion,
     on_forbid_error: OnForbidError,
     default_effect: DefaultEffect,
+    redaction: Redaction,
 }
 
 impl PolicySet {
@@ -141,6 +142,7 @@ impl PolicySet {
             version: PolicyVersion::new(1, digest),
             on_forbid_error: OnForbidError::default(),
             default_effect: DefaultEffect::Deny,
+            redaction: Redaction::default(),
         })
     }
 
@@ -192,6 +194,13 @@ impl PolicySet {
     fn compile(&mut self) {
         let (policies, entities) = (&self.policies, &self.entities);
         self.program = Program::compile_with_default(policies, entities, self.default_effect).ok();
+    }
+
+    /// With other names of secrets, which [`explain`](Self::explain) does not show.
+    #[must_use]
+    pub fn with_redaction(mut self, redaction: Redaction) -> Self {
+        self.redaction = redaction;
+        self
     }
 
     /// With another answer where a forbid cannot be evaluated.
@@ -265,10 +274,14 @@ impl PolicySet {
         request: &Request<'_>,
     ) -> Vec<(SubjectKind, Result<Explanation, Unaskable>)> {
         let mut explained = Vec::new();
+        let manner = Manner {
+            on_forbid_error: self.on_forbid_error,
+            default_effect: self.default_effect,
+            redaction: self.redaction.clone(),
+        };
         let decision = Decision::of(request, self.version, |question| {
             let explanation = model::ask(question, &self.entities).map(|asked| {
-                let (request, entities) = (&asked.request, &asked.entities);
-                Explanation::of(&self.policies, request, entities, self.on_forbid_error)
+                Explanation::of(&self.policies, &asked.request, &asked.entities, &manner)
             });
             explained.push((question.subject().kind(), explanation));
             Answer::not_permitted()
@@ -448,7 +461,7 @@ mod tests {
     use zt_core::verified::Verified;
 
     use super::*;
-    use crate::explain::Clause;
+    use crate::explain::Part;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn cart() -> Verified<Principal> {
@@ -512,7 +525,7 @@ mod tests {
             panic!("{explained:?}")
         };
         assert_eq!(workload.permits, ["shop".into()]);
-        assert_eq!(user.nearest.as_ref().unwrap().failed, Clause::Principal);
+        assert_eq!(user.nearest[0].failed.part, Part::Principal);
         let root = Resource::new("User", "root");
         let refused = set.explain(&Request::new(&cart(), &action, &root, &context));
         assert!(matches!(&*refused, [(SubjectKind::Workload, Err(Unaskable::OwnType { .. }))]));
