@@ -3,7 +3,8 @@
 //! A document is taken when (T-20):
 //!
 //! 1. the answer is complete within the timeout, name lookup and TLS included;
-//! 2. its status is 200: a redirect is not followed, to the same host or another;
+//! 2. its status is 200, or 201 where something was posted: a redirect is not followed, to the same
+//!    host or another;
 //! 3. its content type is the expected one;
 //! 4. its body has at most [`MAX_LEN`] bytes.
 
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,24 +30,25 @@ use crate::jwk::{JwkSetError, MAX_SET_LEN};
 /// The largest document that is read, in bytes (T-20).
 pub const MAX_LEN: usize = MAX_SET_LEN;
 
+const JSON: &str = "application/json";
 const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
 
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
-pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+pub(crate) struct Fetcher {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
 }
 
 /// A document as it arrived, and how long its server calls it fresh.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) body: Bytes,
+pub(crate) struct Document {
+    pub(crate) body: Bytes,
     pub(super) fresh_for: Option<Duration>,
 }
 
 impl Fetcher {
-    pub(super) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
+    pub(crate) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
         // The connector sets it to what it speaks, and insists on doing so.
         tls.alpn_protocols.clear();
         let connector = HttpsConnectorBuilder::new()
@@ -61,19 +63,48 @@ impl Fetcher {
 
     /// Gets a document. Whether `url` may be asked at all is for the caller to know.
     pub(super) async fn get(&self, url: &str, types: &[&str]) -> Result<Document, FetchError> {
-        let url = url.parse().map_err(|_| FetchError::Url { found: excerpt(url) })?;
-        let fetched = tokio::time::timeout(self.timeout, self.get_slowly(url, types)).await;
-        fetched.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+        let request = Request::get(url).body(Full::default());
+        self.send(url, request, &[StatusCode::OK], types).await
     }
 
-    async fn get_slowly(&self, url: Uri, types: &[&str]) -> Result<Document, FetchError> {
-        let request = Request::get(url)
-            .header(ACCEPT, types.join(", "))
-            .header(USER_AGENT, AGENT)
-            .body(Empty::new())
-            .map_err(unreachable)?;
+    /// Posts JSON, and gets what is answered. Whether `url` may be told the credential is for the
+    /// caller to know.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        authorization: HeaderValue,
+        json: String,
+    ) -> Result<Document, FetchError> {
+        let request = Request::post(url)
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, JSON)
+            .body(Full::from(json));
+        self.send(url, request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await
+    }
+
+    async fn send(
+        &self,
+        url: &str,
+        request: http::Result<Request<Full<Bytes>>>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Document, FetchError> {
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        let sent = tokio::time::timeout(self.timeout, self.send_slowly(request, statuses, types));
+        sent.await.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+    }
+
+    async fn send_slowly(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Document, FetchError> {
+        let accept = HeaderValue::try_from(types.join(", ")).map_err(unreachable)?;
+        request.headers_mut().insert(ACCEPT, accept);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
-        if head.status != StatusCode::OK {
+        if !statuses.contains(&head.status) {
             return Err(FetchError::Status { status: head.status.as_u16() });
         }
         check_content_type(&head.headers, types)?;
@@ -150,7 +181,7 @@ pub enum FetchError {
         /// How long was waited.
         after: Duration,
     },
-    /// The answer is something else than 200; redirects are not followed.
+    /// The answer has another status than was expected; redirects are not followed.
     #[error("the server answered with status {status}")]
     Status {
         /// The status.
