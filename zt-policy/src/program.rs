@@ -206,6 +206,7 @@ vocabulary! {
     role_type = "Role",
     group_type = "Group",
     action_type = "Action",
+    route_type = "Route",
     time = "time",
     source = "source",
     workload = "workload",

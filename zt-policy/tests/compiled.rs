@@ -1,7 +1,13 @@
 //! The compiled program beside the definition that it has to agree with: policies, entities,
 //! overlays and requests that nobody wrote.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test"
+)]
 
 use std::sync::Arc;
 
@@ -368,9 +374,21 @@ fn model_set(policies: &[&str]) -> PolicySet {
 fn resource_lies_in(scope: &Scope, resource: &Resource, base: &Entities) -> bool {
     let Ok(kind) = EntityType::parse(resource.kind()) else { return false };
     let uid = EntityUid::new(kind, resource.id());
+    let mut entity = Entity::new(uid.clone());
+    for (kind, id) in resource.parents() {
+        let Ok(kind) = EntityType::parse(kind) else { return false };
+        entity.parents.insert(EntityUid::new(kind, id));
+    }
+    if resource.kind() == "Route" {
+        for (slash, _) in resource.id().match_indices('/').skip(1) {
+            entity.parents.insert(EntityUid::new(uid.kind().clone(), &resource.id()[..slash]));
+        }
+    }
+    let mut known = Entities::over(Arc::new(base.clone()));
+    known.insert(entity);
     let is_in = |target: &Target| {
         let Target::Entity(ancestor) = target else { return false };
-        base.is_in(&uid, ancestor)
+        known.is_in(&uid, ancestor)
     };
     if let Scope::Eq(target) = scope {
         return *target == Target::Entity(uid);
@@ -403,6 +421,7 @@ const MODEL_BASE: &str = r#"[
     {"uid": {"type": "Role", "id": "clerk"}, "attrs": {}, "parents": [{"type": "Role", "id": "staff"}]},
     {"uid": {"type": "Order", "id": "1"}, "attrs": {"region": "eu", "owner": "bob"}, "parents": [{"type": "Folder", "id": "f"}]},
     {"uid": {"type": "User", "id": "https://i#alice"}, "attrs": {"vip": true}, "parents": [{"type": "Group", "id": "vips"}]},
+    {"uid": {"type": "Group", "id": "vips"}, "attrs": {}, "parents": [{"type": "Folder", "id": "2"}]},
     {"uid": {"type": "Action", "id": "read"}, "attrs": {}, "parents": [{"type": "Action", "id": "any"}]}
 ]"#;
 
@@ -434,6 +453,15 @@ const MODEL_POLICIES: &[&str] = &[
     r#"permit (principal, action, resource) when { resource has owner && context.workload.tier == 1 };"#,
     r#"permit (principal, action, resource in Folder::"f") when { Order::"1" in resource || true };"#,
     r#"permit (principal is Workload, action, resource is Order);"#,
+    r#"permit (principal is Workload, action, resource);"#,
+    r#"permit (principal in Folder::"root", action, resource);"#,
+    r#"permit (principal in Folder::"2", action, resource);"#,
+    r#"permit (principal, action, resource in Folder::"root");"#,
+    r#"permit (principal is User, action, resource) when { resource in principal };"#,
+    r#"permit (principal, action, resource in Route::"/a");"#,
+    r#"permit (principal, action, resource == Route::"/a/b/c") when { resource in Route::"/a/b" };"#,
+    r#"forbid (principal is User, action, resource in Route::"/a/b");"#,
+    r#"forbid (principal, action, resource in Order::"1") when { !(principal in Folder::"root") };"#,
     r#"forbid (principal, action, resource == Order::"0") when { principal in Role::"staff" };"#,
     r#"forbid (principal, action, resource) when { context.tenant == "a" };"#,
     r#"forbid (principal, action, resource) when { context has tenant && context.tenant == "b" };"#,
@@ -496,7 +524,7 @@ fn proven<T>(value: T) -> Verified<T> {
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
-    (select(&["Order", "Order", "Folder", "User", "no kind"][..]), 0..3_u32, 0..4_u32).prop_map(
+    (select(&["Order", "Order", "Folder", "User", "no kind"][..]), 0..3_u32, 0..8_u32).prop_map(
         |(kind, id, form)| {
             let resource = Resource::new(kind, id.to_string());
             match form {
@@ -506,6 +534,10 @@ fn resource() -> impl Strategy<Value = Resource> {
                     let inner = Attributes::new().with("a", vec![Fact::Long(2), Fact::Long(1)]);
                     resource.with("nested", Attributes::new().with("deep", inner))
                 }
+                3 => resource.within("Folder", "f").within("Order", "1"),
+                4 => resource.within("User", "https://i#alice").within("Folder", "root"),
+                5 => resource.within("no kind", "1"),
+                6 => Resource::new("Route", ["/a/b", "/a/b/c", "/a/../b", "/b"][at(id)]),
                 _ => {
                     let deep = (0..40).fold(Fact::Long(1), |inner, _| Fact::Set([inner].into()));
                     resource.with("unread", deep)
@@ -513,6 +545,10 @@ fn resource() -> impl Strategy<Value = Resource> {
             }
         },
     )
+}
+
+fn at(id: u32) -> usize {
+    usize::try_from(id).unwrap()
 }
 
 fn context() -> impl Strategy<Value = Context> {
