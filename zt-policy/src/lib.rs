@@ -93,6 +93,7 @@ pub mod compile;
 pub mod decide;
 pub mod explain;
 pub mod model;
+pub mod schema;
 pub mod set;
 pub mod batch;
 pub mod reach;
