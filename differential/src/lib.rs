@@ -10,6 +10,7 @@ pub mod choices;
 pub mod expression;
 pub mod policy;
 pub mod world;
+pub mod mutation;
 pub mod readers;
 pub mod decisions;
 pub mod values;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use zt_differential::{Agreed, decisions, values};
+use zt_differential::choices::Choices;
+use zt_differential::world::{Asked, World};
+use zt_differential::{Agreed, decisions, mutation, policy, readers, values};
 use zt_policy::evaluate::Outcome;
 use zt_policy::value::Value;
 
@@ -59,4 +61,77 @@ fn a_request_is_decided_as_upstream_decides_it() {
     });
     let all_often = seen.len() == 4 && seen.values().all(|count| *count > 150);
     assert!(all_often, "what is asked is too much alike: {seen:?}");
+}
+
+/// Whether it was read.
+fn read_or_refused(seen: &bool) -> &'static str {
+    if *seen { "read" } else { "refused" }
+}
+
+fn enough_of_both(seen: &BTreeMap<&str, u32>) {
+    assert!(seen.len() == 2 && seen.values().all(|n| *n > 100), "too much alike: {seen:?}");
+}
+
+#[test]
+fn a_text_is_read_as_upstream_reads_it() {
+    let seen = agree(
+        2_000,
+        500,
+        |bytes| {
+            let choices = &mut Choices::new(bytes);
+            let text = if choices.one_in(8) {
+                mutation::soup(choices)
+            } else {
+                let written = policy::policies(choices, 2);
+                let texts: Vec<String> = written.into_iter().map(|policy| policy.text).collect();
+                mutation::text(choices, &texts.join("\n"))
+            };
+            let agreed = readers::policies(&text).and_then(|read| {
+                readers::expression(&text)?;
+                Ok(vec![read])
+            });
+            agreed.map_err(|error| format!("{text}\n{error}"))
+        },
+        read_or_refused,
+    );
+    enough_of_both(&seen);
+}
+
+#[test]
+fn a_policy_in_json_is_read_as_upstream_reads_it() {
+    let seen = agree(
+        2_000,
+        500,
+        |bytes| {
+            let choices = &mut Choices::new(bytes);
+            let mut json = readers::their_json(&policy::policy(choices).text)?;
+            mutation::json(choices, &mut json);
+            let read = readers::policy_json(&json.to_string());
+            read.map(|read| vec![read]).map_err(|error| format!("{json}\n{error}"))
+        },
+        read_or_refused,
+    );
+    enough_of_both(&seen);
+}
+
+#[test]
+fn entities_and_contexts_are_read_as_upstream_reads_them() {
+    let seen = agree(
+        1_000,
+        800,
+        |bytes| {
+            let choices = &mut Choices::new(bytes);
+            let (mut asked, mut world) = (Asked::new(choices), World::new(choices));
+            mutation::json(choices, &mut asked.context);
+            mutation::json(choices, &mut world.overlay);
+            let (context, overlay) = (asked.context.to_string(), world.overlay.to_string());
+            let context =
+                readers::context(&context).map_err(|error| format!("{context}\n{error}"))?;
+            let entities =
+                readers::entities(&overlay).map_err(|error| format!("{overlay}\n{error}"))?;
+            Ok(vec![context, entities])
+        },
+        read_or_refused,
+    );
+    enough_of_both(&seen);
 }

@@ -9,7 +9,8 @@
 //!
 //! Without a schema nothing else can be meant: a string is never an entity or a decimal. What is
 //! refused: unknown, missing and repeated fields, `null`, fractions, an entity that is there twice
-//! or lies below itself, an escape beside other fields, and values nested more than [`MAX_VALUE_DEPTH`] deep.
+//! or lies below itself, an action below something that is not one, an escape beside other fields,
+//! and values nested more than [`MAX_VALUE_DEPTH`] deep.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use super::MAX_LEN;
 use super::json::{Json, Kind, Object, read};
 use super::refusal::{Found, NotCedar, Problem, not_cedar};
+use super::text::check_action;
 use crate::entity::{Entities, Entity};
 use crate::evaluate::operation::call;
 use crate::expr::Function;
@@ -88,12 +90,23 @@ fn entity(json: Json) -> Result<Entity, Found> {
     let mut entity = Entity::new(uid(object.need("uid")?)?);
     entity.attributes = record(object.need("attrs")?.object("the attributes")?, MAX_VALUE_DEPTH)?;
     let parents = object.need("parents")?.list("the parents")?;
-    entity.parents = parents.into_iter().map(uid).collect::<Result<BTreeSet<_>, _>>()?;
+    let parent = |json| parent(json, &entity.uid);
+    entity.parents = parents.into_iter().map(parent).collect::<Result<BTreeSet<_>, _>>()?;
     if let Some(tags) = object.take("tags") {
         entity.tags = record(tags.object("the tags")?, MAX_VALUE_DEPTH)?;
     }
     object.done()?;
     Ok(entity)
+}
+
+/// What an action is in is an action.
+fn parent(json: Json, child: &EntityUid) -> Result<EntityUid, Found> {
+    let at = json.at;
+    let parent = uid(json)?;
+    if check_action(child).is_ok() {
+        check_action(&parent).map_err(|problem| Found::new(at, problem))?;
+    }
+    Ok(parent)
 }
 
 /// `{"type": …, "id": …}`, as it is or behind `__entity`.
@@ -247,6 +260,10 @@ mod tests {
                 "\"x\" is not a field",
             ),
             (r#"[{"uid": "U::\"a\"", "attrs": {}, "parents": []}]"#.into(), "expected an entity"),
+            (
+                r#"[{"uid": {"type": "N::Action", "id": "a"}, "attrs": {}, "parents": [{"type": "G", "id": "g"}]}]"#.into(),
+                "G::\"g\" is not an action",
+            ),
         ] {
             let refused = entities("e", &text).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
