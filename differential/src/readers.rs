@@ -94,7 +94,7 @@ pub fn policy_json(source: &str) -> Agreed<bool> {
     };
     match (est::policy("p", source), their_text(&json)) {
         (Err(_), Err(_)) => Ok(false),
-        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused) => Ok(false),
+        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused, source) => Ok(false),
         (Err(refused), Ok(_)) => Err(format!("only we refuse it: {refused}")),
         (Ok(_), Err(refused)) => Err(format!("only upstream refuses it: {refused}")),
         (Ok(policy), Ok(theirs)) => {
@@ -140,7 +140,7 @@ pub fn their_json(text: &str) -> Result<Json, String> {
 pub fn entities(source: &str) -> Agreed<bool> {
     match (data::entities("e", source), theirs::Entities::from_json_str(source, None)) {
         (Err(_), Err(_)) => Ok(false),
-        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused) => Ok(false),
+        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused, source) => Ok(false),
         (Err(refused), Ok(_)) => Err(format!("only we refuse it: {refused}")),
         (Ok(_), Err(refused)) => Err(format!("only upstream refuses it: {refused:?}")),
         (Ok(ours), Ok(theirs)) => {
@@ -169,7 +169,7 @@ pub fn entities(source: &str) -> Agreed<bool> {
 pub fn context(source: &str) -> Agreed<bool> {
     match (data::context("c", source), theirs::Context::from_json_str(source, None)) {
         (Err(_), Err(_)) => Ok(false),
-        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused) => Ok(false),
+        (Err(refused), Ok(_)) if is_limit(&refused) || is_stricter(&refused, source) => Ok(false),
         (Err(refused), Ok(_)) => Err(format!("only we refuse it: {refused}")),
         (Ok(_), Err(refused)) => Err(format!("only upstream refuses it: {refused:?}")),
         (Ok(ours), Ok(theirs)) => {
@@ -181,12 +181,41 @@ pub fn context(source: &str) -> Agreed<bool> {
 }
 
 /// Whether it is refused because the reader of JSON is stricter than upstream's: it never drops
-/// what it does not know, and never chooses between two.
-fn is_stricter(refused: &NotCedar) -> bool {
-    let is_stricter = |problem: &Problem| {
-        matches!(problem, Problem::UnknownField { .. } | Problem::Duplicate { .. })
+/// what it does not know, in which upstream allows any number, never chooses between two, and takes
+/// an escape that it cannot follow for a mistake and not for a record.
+fn is_stricter(refused: &NotCedar, source: &str) -> bool {
+    let json: Option<Json> = serde_json::from_str(source).ok();
+    if json.is_some_and(|json| has_bad_escape(&json)) {
+        return true;
+    }
+    let is_stricter = |problem: &Problem| match problem {
+        Problem::UnknownField { .. }
+        | Problem::Duplicate { .. }
+        | Problem::NumberTooLarge { .. } => true,
+        Problem::Expected { expected, .. } => expected == "a whole number",
+        _ => false,
     };
     refused.refusals.iter().all(|refusal| is_stricter(&refusal.problem))
+}
+
+fn has_bad_escape(json: &Json) -> bool {
+    match json {
+        Json::Array(items) => items.iter().any(has_bad_escape),
+        Json::Object(fields) => {
+            let is_text = |json: &Json, key: &str| json[key].is_string();
+            let is_good = |(key, value): (&String, &Json)| match &**key {
+                "__entity" => is_text(value, "type") && is_text(value, "id"),
+                "__extn" => {
+                    let given = value["args"].is_array() || value.get("arg").is_some();
+                    is_text(value, "fn") && given
+                }
+                _ => key != "__expr",
+            };
+            let alone = fields.len() == 1 || !fields.keys().any(|key| key.starts_with("__"));
+            !alone || !fields.iter().all(is_good) || fields.values().any(has_bad_escape)
+        }
+        _ => false,
+    }
 }
 
 /// Whether it is refused for a limit of ours alone. They are listed where `zt_policy` begins.

@@ -111,11 +111,22 @@ fn parent(json: Json, child: &EntityUid) -> Result<EntityUid, Found> {
 
 /// `{"type": …, "id": …}`, as it is or behind `__entity`.
 pub(super) fn uid(json: Json) -> Result<EntityUid, Found> {
-    let mut object = json.object("an entity, an object with `type` and `id`")?;
-    if let Some(escaped) = object.take("__entity") {
-        object.done()?;
-        object = escaped.object("an object with `type` and `id`")?;
-    }
+    let mut object = json.object(ENTITY)?;
+    let Some(escaped) = object.take("__entity") else {
+        return uid_of(object);
+    };
+    object.done()?;
+    escaped_uid(escaped)
+}
+
+/// What stands behind `__entity`, which nothing escapes again.
+pub(super) fn escaped_uid(json: Json) -> Result<EntityUid, Found> {
+    uid_of(json.object(ENTITY)?)
+}
+
+const ENTITY: &str = "an entity, an object with `type` and `id`";
+
+fn uid_of(mut object: Object) -> Result<EntityUid, Found> {
     let kind = entity_type(object.need("type")?)?;
     let id = object.need("id")?.text("the ID of an entity, a string")?;
     object.done()?;
@@ -150,7 +161,7 @@ fn object_value(mut object: Object, depth: usize) -> Result<Value, Found> {
     let at = object.at;
     if let Some(entity) = object.take("__entity") {
         object.done()?;
-        return uid(entity).map(Value::from);
+        return escaped_uid(entity).map(Value::from);
     }
     if let Some(extension) = object.take("__extn") {
         object.done()?;
@@ -227,6 +238,10 @@ mod tests {
                 "c:1:46: \"x\" is not a field that is known here",
             ),
             (r#"{"a": {"__entity": {"type": "U"}}}"#, "c:1:20: the field \"id\" is missing"),
+            (
+                r#"{"a": {"__entity": {"__entity": {"type": "U", "id": "a"}}}}"#,
+                "c:1:20: the field \"type\" is missing",
+            ),
             (
                 r#"{"a": {"__entity": {"type": "U V", "id": "a"}}}"#,
                 "c:1:29: \"U V\" is not the name of an entity type",
