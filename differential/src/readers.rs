@@ -193,6 +193,8 @@ fn is_stricter(refused: &NotCedar, source: &str) -> bool {
         | Problem::Duplicate { .. }
         | Problem::NumberTooLarge { .. } => true,
         Problem::Expected { expected, .. } => expected == "a whole number",
+        // A method without a receiver, which no text can say and which always errs.
+        Problem::Arity { found: 0, .. } => true,
         _ => false,
     };
     refused.refusals.iter().all(|refusal| is_stricter(&refusal.problem))

@@ -44,25 +44,25 @@ fn agree<T>(
 #[test]
 fn an_expression_has_the_value_that_upstream_gives_it() {
     let seen = agree(
-        3_000,
+        1_500,
         400,
         |bytes| values::of_bytes(bytes).map(|value| vec![value]),
         |value| value.as_ref().map_or("error", Value::type_name),
     );
     let errors = seen["error"];
-    assert!(seen.len() == 11 && errors < 2_000, "what is asked is too much alike: {seen:?}");
+    assert!(seen.len() == 11 && errors < 1_000, "what is asked is too much alike: {seen:?}");
 }
 
 #[test]
 fn a_request_is_decided_as_upstream_decides_it() {
-    let seen = agree(1_500, 1_500, decisions::of_bytes, |outcome| match outcome {
+    let seen = agree(600, 1_500, decisions::of_bytes, |outcome| match outcome {
         Outcome::Allow { .. } => "allow",
         Outcome::Forbidden { .. } => "forbidden",
         Outcome::Error { .. } => "error",
         Outcome::NotPermitted => "not permitted",
         _ => "over a limit",
     });
-    let all_often = seen.len() == 4 && seen.values().all(|count| *count > 150);
+    let all_often = seen.len() == 4 && seen.values().all(|count| *count > 30);
     assert!(all_often, "what is asked is too much alike: {seen:?}");
 }
 
@@ -78,7 +78,7 @@ fn enough_of_both(seen: &BTreeMap<&str, u32>) {
 #[test]
 fn a_text_is_read_as_upstream_reads_it() {
     let seen = agree(
-        2_000,
+        1_000,
         500,
         |bytes| {
             let choices = &mut Choices::new(bytes);
@@ -103,7 +103,7 @@ fn a_text_is_read_as_upstream_reads_it() {
 #[test]
 fn a_policy_in_json_is_read_as_upstream_reads_it() {
     let seen = agree(
-        2_000,
+        1_000,
         500,
         |bytes| {
             let (first, rest) = bytes.split_at(bytes.len().min(60));
@@ -120,7 +120,7 @@ fn a_policy_in_json_is_read_as_upstream_reads_it() {
 #[test]
 fn entities_and_contexts_are_read_as_upstream_reads_them() {
     let seen = agree(
-        1_000,
+        500,
         800,
         |bytes| {
             let (first, rest) = bytes.split_at(bytes.len().min(60));

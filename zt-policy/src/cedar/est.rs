@@ -7,6 +7,10 @@
 //! 3. every expression is one that is known, nested at most [`MAX_DEPTH`] deep. A chain of `&&` or
 //!    `||` that leans to the left counts once, and is limited by the depth of the JSON: about 500
 //!    links.
+//!
+//! Upstream drops some fields that it does not know, takes an `__entity` or `__extn` that it cannot
+//! follow for a record, and reads a method without a receiver, which always errs and which no text
+//! can say. Here these are problems.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
