@@ -132,6 +132,22 @@ fn a_name_is_a_row_of_sets_of_attributes() {
 }
 
 #[test]
+fn an_algorithm_is_a_name_and_at_most_one_parameter() {
+    // id-ecPublicKey on P-256.
+    let usual = [0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8];
+    let with = |at: usize, byte: u8| {
+        let mut other = usual;
+        other[at] = byte;
+        der_refusal(&replaced(sound(), &usual, &other, false))
+    };
+    let refused = |error| ("public key", error);
+    assert_eq!(with(2, 5), refused(DerError::UnexpectedTag { expected: 6, found: 5 }));
+    assert_eq!(with(10, 0x81), refused(DerError::BadValue));
+    assert_eq!(with(12, 7), refused(DerError::TrailingBytes));
+    assert_eq!(with(12, 9), refused(DerError::Truncated));
+}
+
+#[test]
 fn an_extension_occurs_once() {
     assert_eq!(
         refusal(&with_extensions([(98, vec![5, 0]), (99, vec![5, 0]), (98, vec![5, 0])])),
