@@ -4,8 +4,8 @@
 //!
 //! 1. its algorithm's name is on the list, letter for letter; `none` and `HS*` are not (RFC 8725
 //!    §3.1, T-04);
-//! 2. the key is sound: RSA with 2048 to 8192 bits and an odd exponent 3 ≤ e < 2³³, a point on
-//!    P-256 or P-384, 32 bytes for Ed25519 (T-08);
+//! 2. the key is sound: RSA with 2048 to 8192 bits, an odd exponent 3 ≤ e < 2³³ and no sign of
+//!    ROCA, a point on P-256 or P-384, 32 bytes for Ed25519 (T-08);
 //! 3. the key is of the type that the algorithm signs with (RFC 8725 §3.1, T-04);
 //! 4. it verifies; an ECDSA signature is r and s at their fixed length, 1 ≤ r, s < n (RFC 7518
 //!    §3.4).
@@ -202,7 +202,8 @@ pub struct PublicKey(Key);
 enum Key {
     // INVARIANT: both integers passed `check_modulus` and `check_exponent`.
     Rsa(RsaPublicKeyComponents<Box<[u8]>>),
-    // INVARIANT: P-256, P-384: 0x04, x, y of a point on the curve; Ed25519: 32 bytes.
+    // INVARIANT: P-256, P-384: 0x04, x, y of a point on the curve, unless it is for one signature
+    // only; Ed25519: 32 bytes.
     Point { key_type: KeyType, bytes: Box<[u8]> },
 }
 
@@ -215,6 +216,7 @@ impl PublicKey {
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         check_modulus(n)?;
         check_exponent(e)?;
+        check_primes(n)?;
         Ok(Self(Key::Rsa(RsaPublicKeyComponents { n: n.into(), e: e.into() })))
     }
 
@@ -243,14 +245,23 @@ impl PublicKey {
         x: &[u8],
         y: &[u8],
     ) -> Result<Self, KeyError> {
-        for coordinate in [x, y] {
-            if coordinate.len() != len {
-                return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
-            }
-        }
-        let bytes: Box<[u8]> = [&[0x04], x, y].concat().into();
+        let bytes = uncompressed(key_type, len, x, y)?;
         check_on_curve(curve, &bytes).map_err(|()| KeyError::NotOnCurve { key_type })?;
         Ok(Self(Key::Point { key_type, bytes }))
+    }
+
+    /// A point on P-256 to verify one signature with. Whether it lies on the curve is looked at
+    /// there and not here, which costs as much as a signature: nothing verifies with a point that
+    /// does not.
+    pub(crate) fn p256_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P256;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 32, x, y)? }))
+    }
+
+    /// A point on P-384, as [`PublicKey::p256_for_one_signature`].
+    pub(crate) fn p384_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P384;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 48, x, y)? }))
     }
 
     /// An Ed25519 key of 32 bytes.
@@ -310,6 +321,16 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// SEC 1 §2.3.3.
+fn uncompressed(key_type: KeyType, len: usize, x: &[u8], y: &[u8]) -> Result<Box<[u8]>, KeyError> {
+    for coordinate in [x, y] {
+        if coordinate.len() != len {
+            return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
+        }
+    }
+    Ok([&[0x04], x, y].concat().into())
+}
+
 /// 2048 to 8192 bits, odd, and spelled without a leading zero (RFC 7518 §3.3, §6.3.1.1; T-08).
 fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
     let first = n.first().copied().unwrap_or(0);
@@ -321,6 +342,25 @@ fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
         return Err(KeyError::ModulusSize { bits });
     }
     Ok(())
+}
+
+/// The primes by which a modulus of ROCA is known (CVE-2017-15361). Modulo each of them it is a
+/// power of 65537, as its two factors are; of sound moduli one in 2²⁷ is.
+const ROCA_PRIMES: [u32; 17] =
+    [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
+/// Whoever has such a public key can compute the private one, and sign as its owner.
+fn check_primes(n: &[u8]) -> Result<(), KeyError> {
+    let remainder = |value: u32, prime| value.checked_rem(prime).unwrap_or_default();
+    let is_power = |prime: &u32| {
+        let modulus = n.iter().fold(0u32, |modulus, byte| {
+            remainder(modulus.wrapping_shl(8) | u32::from(*byte), *prime)
+        });
+        let next = |power: &u32| Some(remainder(power.wrapping_mul(65_537), *prime));
+        let mut powers = std::iter::successors(Some(1), next).take(157);
+        powers.any(|power| power == modulus)
+    };
+    if ROCA_PRIMES.iter().all(is_power) { Err(KeyError::Roca) } else { Ok(()) }
 }
 
 fn leading_zeros(byte: u8) -> usize {
@@ -363,6 +403,9 @@ pub enum KeyError {
     /// The public exponent is even, too small or too large.
     #[error("the public exponent is not odd and between 3 and 2^33")]
     Exponent,
+    /// The modulus has the fingerprint of ROCA (CVE-2017-15361): its factors can be computed.
+    #[error("the modulus has the fingerprint of ROCA: its private key can be computed")]
+    Roca,
     /// A coordinate or key has another length than its curve demands.
     #[error("{len} bytes, where {key_type} has {expected}")]
     Length {
@@ -430,10 +473,28 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     digest
 }
 
-/// A key of HMAC-SHA256 that this process made up, for names that nobody else can compute.
+/// The SHA-256 digest of several parts, none of which runs into the next.
+pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// A key of HMAC-SHA256, for names that nobody else can compute.
+#[derive(Clone)]
 pub(crate) struct MacKey(hmac::Key);
 
 impl MacKey {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// One that this process makes up.
     pub(crate) fn random() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map(Self)
@@ -539,6 +600,24 @@ mod tests {
         }
     }
 
+    /// A modulus that is 1, a power of 65537, modulo every prime that ROCA is known by: each is a
+    /// factor of what is added to 1, unless it is `but`.
+    fn roca_modulus(but: u32) -> Vec<u8> {
+        let primes = ROCA_PRIMES.iter().filter(|prime| **prime != but);
+        let product: u128 = primes.map(|prime| u128::from(*prime)).product();
+        let product = product << product.leading_zeros();
+        [&product.to_be_bytes()[..], &[0; 239], &[1]].concat()
+    }
+
+    #[test]
+    fn a_modulus_whose_factors_can_be_computed_is_refused() {
+        let rsa = |n: &[u8]| PublicKey::rsa(n, &[1, 0, 1]).map(|_| ());
+        assert_eq!(rsa(&roca_modulus(0)), Err(KeyError::Roca));
+        // One prime that says otherwise is enough.
+        assert!(ROCA_PRIMES.iter().any(|but| rsa(&roca_modulus(*but)).is_ok()));
+        assert_eq!(rsa(&modulus(256, 0x80, 1)), Ok(()));
+    }
+
     #[test]
     fn a_coordinate_has_the_length_of_its_curve() {
         let (_, point, _) = p256();
@@ -601,6 +680,23 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn a_point_that_is_not_on_its_curve_verifies_nothing() {
+        let (_, point, signature) = p256();
+        let (x, mut y) = (point[1..33].to_vec(), point[33..].to_vec());
+        let good = PublicKey::p256_for_one_signature(&x, &y).unwrap();
+        assert_eq!(good.verify(Algorithm::Es256, b"message", &signature), Ok(()));
+        y[31] ^= 1;
+        for (x, y) in [(&x[..], &y[..]), (&[0; 32], &[0; 32]), (&[0xff; 32], &[0xff; 32])] {
+            let bad = PublicKey::p256_for_one_signature(x, y).unwrap();
+            let verified = bad.verify(Algorithm::Es256, b"message", &signature);
+            assert_eq!(verified, Err(SignatureError::Invalid));
+        }
+        let bad = PublicKey::p384_for_one_signature(&[1; 48], &[1; 48]).unwrap();
+        let verified = bad.verify(Algorithm::Es384, b"message", &[1; 96]);
+        assert_eq!(verified, Err(SignatureError::Invalid));
     }
 
     #[test]

@@ -345,6 +345,18 @@ pub enum ClaimsError {
         /// The longest that is accepted.
         max: Duration,
     },
+    /// A claim is not what a rule for tokens of this issuer demands.
+    #[error("the claim {claim:?} is not what is demanded of this issuer's tokens")]
+    Rule {
+        /// The claim, cut.
+        claim: String,
+    },
+    /// The user breaks a rule for users of this issuer.
+    #[error("the {field} of the user breaks a rule for this issuer")]
+    UserRule {
+        /// What of the user.
+        field: &'static str,
+    },
 }
 
 impl ClaimsError {
@@ -365,6 +377,8 @@ impl ClaimsError {
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => "token_not_yet_valid",
             Self::LivesTooLong { .. } => "token_lives_too_long",
+            Self::Rule { .. } => "token_claim_rule",
+            Self::UserRule { .. } => "token_user_rule",
         }
     }
 }

@@ -144,7 +144,7 @@ impl ServiceAccountVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
-        let (payload, _) = self.cluster.signed(token, &PROFILE, now)?;
+        let payload = self.cluster.signed(token, &PROFILE, now)?.payload;
         let token = self.rules.read(self.cluster.issuer(), &payload, now)?;
         #[expect(
             clippy::disallowed_methods,
