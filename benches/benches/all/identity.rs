@@ -9,8 +9,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use serde_json::{Value, json};
 use webpki::{
-    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
-    OwnedCertRevocationList, RevocationOptionsBuilder,
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
+    RevocationOptionsBuilder,
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
@@ -155,7 +155,7 @@ fn revocation(name: &'static str, entries: u32) -> Scenario {
     let ours = RevocationList::from_der(&list).unwrap();
     chain.bundles = chain.bundles.with_revocation_list(ours);
     let theirs: CertRevocationList<'static> =
-        OwnedCertRevocationList::from(BorrowedCertRevocationList::from_der(&list).unwrap()).into();
+        OwnedCertRevocationList::from_der(&list).unwrap().into();
     let webpki = chain.clone();
     assert!(chain.ours() && webpki.webpki(Some(&theirs)));
     Scenario::new(name, move || chain.ours())
