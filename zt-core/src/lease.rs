@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::time::{Clock, Timestamp};
 
@@ -243,7 +243,7 @@ struct Shared {
     registry: Arc<Registry>,
     parent: Option<Lease>,
     support: Box<dyn Support>,
-    ended: OnceLock<Ended>,
+    ended: OnceLock<(Ended, Instant)>,
     waiting: Mutex<Waiting>,
 }
 
@@ -284,7 +284,13 @@ impl Lease {
     /// Why it has ended, if that was found already. Nobody is asked.
     #[must_use]
     pub fn has_ended(&self) -> Option<Ended> {
-        self.0.ended.get().copied()
+        self.0.ended.get().map(|(why, _)| *why)
+    }
+
+    /// When its end was found, by a clock that nobody sets.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.0.ended.get().map(|(_, at)| *at)
     }
 
     /// Ready once it has ended.
@@ -301,7 +307,7 @@ impl Lease {
 impl Shared {
     fn check(&self, now: Timestamp) -> Result<(), Ended> {
         if let Some(ended) = self.ended.get() {
-            return Err(*ended);
+            return Err(ended.0);
         }
         // Work goes on with what a panic leaves behind only in so far as it ends.
         let asked = catch_unwind(AssertUnwindSafe(|| {
@@ -312,7 +318,7 @@ impl Shared {
     }
 
     fn end(&self, why: Ended) -> Ended {
-        let first = *self.ended.get_or_init(|| why);
+        let (first, _) = *self.ended.get_or_init(|| (why, Instant::now()));
         let wakers = std::mem::take(&mut lock(&self.waiting).wakers);
         wakers.into_values().for_each(Waker::wake);
         first
@@ -374,7 +380,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::task::Wake;
     use std::thread::Thread;
-    use std::time::Instant;
 
     use super::*;
     use crate::time::ManualClock;
