@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use zt_identity::certificate::{
     Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_EXTENSIONS, separate,
 };
-use zt_identity::der::DerError;
+use zt_identity::der::{Budget, DerError, Reader};
 
 fn with_extensions(extensions: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Vec<u8> {
     let mut params = CertificateParams::default();
@@ -92,10 +92,14 @@ fn issued_by(name: &[u8]) -> Vec<u8> {
     let sound = sound();
     let sound = Certificate::parse(&sound).unwrap();
     let usual = element(0x30, sound.issuer());
-    let tbs = replaced(sound.signed().to_vec(), &usual, &element(0x30, name), false);
-    let head = |der: &[u8]| if der[1] < 0x80 { 2 } else { usize::from(der[1] - 0x80 + 2) };
-    let tbs = element(0x30, &tbs[head(&tbs)..]);
-    let rest = &sound.der()[head(sound.der()) + sound.signed().len()..];
+    let contents = |der: &[u8]| {
+        let budget = Budget::new(1);
+        Reader::new(der, &budget).element().unwrap().contents.to_vec()
+    };
+    let tbs = replaced(contents(sound.signed()), &usual, &element(0x30, name), false);
+    let tbs = element(0x30, &tbs);
+    let whole = contents(sound.der());
+    let rest = whole.strip_prefix(sound.signed()).unwrap();
     element(0x30, &[tbs.as_slice(), rest].concat())
 }
 

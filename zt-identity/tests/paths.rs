@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
@@ -94,7 +94,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     ];
     let mut intermediates = Vec::new();
     for authority in &middle {
-        for above in roots.iter().chain(&middle[..1]) {
+        for above in roots.iter().chain([&middle[0], &middle[3]]) {
             intermediates.push(above.sign(&authority.params, &authority.key));
         }
     }
@@ -176,17 +176,72 @@ impl Question {
 
 static SOUND: AtomicUsize = AtomicUsize::new(0);
 
-/// The meant differences: a root that does not count now, and more work than a chain is worth.
+/// The meant differences: a root that does not count now, one that admits no authority below it, and
+/// more work than a chain is worth.
 fn compare(question: &Question) -> Result<(), TestCaseError> {
     match (question.ours(), question.webpki()) {
         (Ok(()), Ok(())) => _ = SOUND.fetch_add(1, Ordering::Relaxed),
         (Ok(()), Err(theirs)) => prop_assert!(false, "only webpki refuses: {theirs}"),
         (Err(PathError::Root(_)), _) => prop_assert!(question.has_a_root_out_of_time()),
+        (Err(PathError::PathLength), Ok(())) => {
+            prop_assert!(question.roots.contains(&WORLD.roots[3]));
+        }
         (Err(PathError::TooComplex), _) => prop_assert!(question.intermediates.len() > 1),
         (Err(ours), Ok(())) => prop_assert!(false, "only we refuse: {ours}"),
         (Err(ours), Err(theirs)) => prop_assert_eq!(ours, PathError::from(theirs)),
     }
     Ok(())
+}
+
+/// What we say about this leaf of [`WORLD`], by way of these intermediates, to this root.
+fn answer(leaf: usize, intermediates: &[usize], root: usize) -> Result<(), PathError> {
+    let world = &*WORLD;
+    let intermediates = intermediates.iter().map(|n| world.intermediates[*n].clone()).collect();
+    let roots = vec![world.roots[root].clone()];
+    Question { leaf: world.leaves[leaf].clone(), intermediates, roots, now: NOW }.ours()
+}
+
+#[test]
+fn a_path_leads_over_authorities_that_have_signed_to_a_root() {
+    assert_eq!(answer(0, &[], 0), Ok(()));
+    assert_eq!(answer(8, &[0], 0), Ok(()));
+    assert_eq!(answer(8, &[], 0), Err(PathError::UnknownIssuer));
+    assert_eq!(answer(8, &[0], 1), Err(PathError::BadSignature), "another root of that name");
+    assert_eq!(answer(8, &[6], 0), Err(PathError::BadSignature), "another middle of that name");
+    assert_eq!(answer(18, &[30], 0), Err(PathError::WrongRole), "signed by no authority");
+}
+
+#[test]
+fn a_path_is_no_longer_than_an_authority_on_it_admits() {
+    assert_eq!(answer(6, &[], 3), Ok(()));
+    assert_eq!(answer(8, &[3], 3), Err(PathError::PathLength), "a root says how many");
+    assert_eq!(answer(14, &[18], 0), Ok(()));
+    assert_eq!(answer(8, &[5, 18], 0), Err(PathError::PathLength));
+}
+
+#[test]
+fn names_that_an_authority_may_not_sign_for_are_refused() {
+    assert_eq!(answer(16, &[24], 0), Ok(()));
+    assert_eq!(answer(17, &[24], 0), Err(PathError::NameConstraint));
+}
+
+#[test]
+fn a_constraint_on_uris_is_one_that_every_uri_violates() {
+    let tlv = |tag: u8, contents: &[u8]| {
+        [&[tag, u8::try_from(contents.len()).unwrap()], contents].concat()
+    };
+    let permitted = tlv(0xa0, &tlv(0x30, &tlv(0x86, b"example.org")));
+    let root = Authority::new("of URIs", (-100, 100), |params| {
+        let value = tlv(0x30, &permitted);
+        params.custom_extensions = vec![CustomExtension::from_oid_content(&[2, 5, 29, 30], value)];
+    });
+    let mut leaf = params("leaf", (-100, 100));
+    let uri = "spiffe://example.org/cart".try_into().unwrap();
+    leaf.subject_alt_names = vec![SanType::URI(uri)];
+    let leaf = root.sign(&leaf, &KeyPair::generate().unwrap());
+    let roots = vec![root.root()];
+    let question = Question { leaf, intermediates: vec![], roots, now: NOW };
+    assert_eq!(question.ours(), Err(PathError::NameConstraint));
 }
 
 #[test]
