@@ -22,13 +22,14 @@ use std::sync::Arc;
 
 use crate::compile::MAX_ANCESTORS;
 use crate::entity::{Entities, Entity, Request};
+use crate::evaluate::default::Side;
 use crate::evaluate::{OnForbidError, Outcome};
 use crate::expr::{BinaryOp, Function, Var};
 use crate::index::{Path, RuleNo};
 use crate::policy::Effect;
 use crate::program::{ActionTest, Node, NodeNo, Program, Rule, ScopeTest, Tables};
 use crate::symbol::{
-    Capacity, EntityNo, Facts, Layer, RecordNo, Span, Store, Symbol, Term, Workbench, at,
+    Capacity, EntityNo, Facts, Layer, Mark, RecordNo, Span, Store, Symbol, Term, Workbench, at,
 };
 use crate::term::{self, Stop, boolean, entity, long, text};
 
@@ -83,6 +84,14 @@ impl Scratch {
     pub const fn asked(&self) -> usize {
         self.asked
     }
+}
+
+/// How much a [`Run`] knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    overlaid: usize,
+    parents: usize,
+    made: Mark,
 }
 
 /// What is asked, as numbers.
@@ -270,6 +279,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// How much is known, so that what is known later can be forgotten.
+    pub(crate) const fn mark(&self) -> Known {
+        Known { overlaid: self.overlay.len(), parents: self.parents.len(), made: self.store.mark() }
+    }
+
+    /// Forgets what was known since, but for the numbers of texts and entities.
+    pub(crate) fn forget(&mut self, since: Known) {
+        self.bench.clear();
+        self.overlay.truncate(since.overlaid);
+        self.parents.truncate(since.parents);
+        self.store.rewind(since.made);
+    }
+
     /// The context of the fields that lie on the bench.
     ///
     /// # Errors
@@ -307,9 +329,24 @@ impl<'a> Run<'a> {
     ) -> Result<Outcome, Stop> {
         self.climb_all(asked)?;
         let above = std::mem::take(self.above);
-        let outcome = self.first(asked, &above, on_forbid_error);
+        let first = self.first(asked, &above, on_forbid_error);
+        let outcome = first.map(|first| {
+            let outcome = first.outcome(self.tables, on_forbid_error);
+            let is_open = outcome == Outcome::NotPermitted && self.is_unselected(asked, &above);
+            if is_open { Outcome::AllowByDefault } else { outcome }
+        });
         *self.above = above;
-        outcome.map(|first| first.outcome(self.tables, on_forbid_error))
+        outcome
+    }
+
+    /// Whether it is allowed where no policy applies.
+    fn is_unselected(&self, asked: Asked, [principals, _, resources]: &[Vec<EntityNo>; 3]) -> bool {
+        let Some(selection) = &self.tables.selection else { return false };
+        let (entity, above) = match selection.side {
+            Side::Principal => (asked.principal, principals),
+            Side::Resource => (asked.resource, resources),
+        };
+        !selection.selects(entity, self.store.kind(entity), above)
     }
 
     fn first(

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::algorithm::NoRandomness;
-use zt_identity::oidc::access_token::{AccessToken, AccessTokenError, AccessTokenVerifier};
+use zt_identity::oidc::access_token::{AccessToken, AccessTokenError};
+use zt_identity::oidc::issuers::Issuers;
 use zt_identity::oidc::verdict_cache::CachedAccessTokenVerifier;
 use zt_identity::possession::binding::Binding;
 use zt_identity::possession::eventual::Eventual;
-use zt_identity::possession::revocations::{Lease, Revocations, TokenNames};
+use zt_identity::possession::revocations::{Revocations, TokenNames, TokenStanding};
 
 use crate::demand::{Finding, Found, Presented, VerifyToken};
 use crate::denial::{Denial, Refusal};
 use crate::dpop::DpopProofs;
 
-/// The access tokens of one issuer, and how they have to belong to who sends them (T-16). A clone
-/// shares the issuer's keys.
+/// The access tokens of an issuer, or of several, and how they have to belong to who sends them
+/// (T-16). A clone shares the issuers' keys.
 #[derive(Clone, Debug)]
 pub struct AccessTokens {
     verifier: Verifier,
@@ -26,7 +27,7 @@ pub struct AccessTokens {
 
 #[derive(Clone, Debug)]
 enum Verifier {
-    EachTime(AccessTokenVerifier),
+    EachTime(Issuers),
     Cached(CachedAccessTokenVerifier),
 }
 
@@ -37,7 +38,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         match self {
-            Self::EachTime(verifier) => verifier.verify(token, now),
+            Self::EachTime(issuers) => issuers.verify(token, now),
             Self::Cached(verifier) => verifier.verify(token, now),
         }
     }
@@ -53,15 +54,15 @@ enum Possession {
 impl AccessTokens {
     /// Whoever holds a token is its user; one that is bound to anything is refused.
     #[must_use]
-    pub const fn bearer(verifier: AccessTokenVerifier) -> Self {
-        Self::new(verifier, Possession::Bearer)
+    pub fn bearer(issuers: impl Into<Issuers>) -> Self {
+        Self::new(issuers.into(), Possession::Bearer)
     }
 
     /// Only the workload whose certificate a token names is its user (RFC 8705 §3); one that is
     /// bound to nothing is refused.
     #[must_use]
-    pub const fn certificate_bound(verifier: AccessTokenVerifier) -> Self {
-        Self::new(verifier, Possession::Certificate)
+    pub fn certificate_bound(issuers: impl Into<Issuers>) -> Self {
+        Self::new(issuers.into(), Possession::Certificate)
     }
 
     /// Only who proves with each request to have the key that a token names is its user (RFC 9449
@@ -79,16 +80,16 @@ impl AccessTokens {
     /// }
     /// ```
     #[must_use]
-    pub const fn dpop_bound(verifier: AccessTokenVerifier, proofs: DpopProofs) -> Self {
-        Self::new(verifier, Possession::Dpop(proofs))
+    pub fn dpop_bound(issuers: impl Into<Issuers>, proofs: DpopProofs) -> Self {
+        Self::new(issuers.into(), Possession::Dpop(proofs))
     }
 
-    const fn new(verifier: AccessTokenVerifier, possession: Possession) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession, revocations: None }
+    const fn new(issuers: Issuers, possession: Possession) -> Self {
+        Self { verifier: Verifier::EachTime(issuers), possession, revocations: None }
     }
 
     /// The same tokens, of which those that these have revoked count no more. That is asked with
-    /// each request, whatever is remembered of the token, and a handler finds a [`Lease`] in the
+    /// each request, whatever is remembered of the token, and a handler finds a [`TokenStanding`] in the
     /// request's extensions, for what goes on after the request.
     ///
     /// A token that does not say when it was issued is refused, and one that was issued longer ago
@@ -107,11 +108,11 @@ impl AccessTokens {
     ///
     /// [`NoRandomness`] when there is none for the key of the cache.
     pub fn cached(self, capacity: usize) -> Result<Self, NoRandomness> {
-        let verifier = match self.verifier {
-            Verifier::EachTime(verifier) => verifier,
-            Verifier::Cached(cached) => cached.verifier().clone(),
+        let issuers = match self.verifier {
+            Verifier::EachTime(issuers) => issuers,
+            Verifier::Cached(cached) => cached.issuers().clone(),
         };
-        Ok(Self { verifier: Verifier::Cached(verifier.cached(capacity)?), ..self })
+        Ok(Self { verifier: Verifier::Cached(issuers.cached(capacity)?), ..self })
     }
 
     fn verified(&self, token: &str, now: Timestamp) -> Result<Verified<AccessToken>, Refusal> {
@@ -169,7 +170,9 @@ fn found(
         .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
     let found = Found::from(user);
     Ok(match revocations {
-        Some(revocations) => found.with_lease(Lease::new(token, Arc::clone(revocations))),
+        Some(revocations) => {
+            found.with_standing(TokenStanding::new(token, Arc::clone(revocations)))
+        }
         None => found,
     })
 }

@@ -10,7 +10,7 @@ use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
-use zt_identity::possession::revocations::Lease;
+use zt_identity::possession::revocations::TokenStanding;
 
 use crate::credential::{self, Scheme};
 use crate::denial::{Denial, Refusal, Scope, StepUp};
@@ -105,14 +105,14 @@ impl<'r> Presented<'r> {
 pub struct Found {
     pub(crate) user: Verified<User>,
     pub(crate) dpop_nonce: Option<HeaderValue>,
-    pub(crate) lease: Option<Lease>,
+    pub(crate) standing: Option<TokenStanding>,
 }
 
 impl Found {
     /// Puts this into the extensions of the request, for what goes on after it.
     #[must_use]
-    pub fn with_lease(self, lease: Lease) -> Self {
-        Self { lease: Some(lease), ..self }
+    pub fn with_standing(self, standing: TokenStanding) -> Self {
+        Self { standing: Some(standing), ..self }
     }
 
     /// Hands the client a new nonce with the response (RFC 9449 §8.2).
@@ -124,7 +124,7 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None, lease: None }
+        Self { user, dpop_nonce: None, standing: None }
     }
 }
 

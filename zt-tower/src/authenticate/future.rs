@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::time::Timestamp;
-use zt_identity::possession::revocations::Lease;
+use zt_identity::possession::revocations::TokenStanding;
 
 use super::AuthenticateLayer;
 use super::layer::{Authenticated, Authentication};
@@ -99,13 +99,13 @@ fn pass<S, B, R>(
 where
     S: Service<Request<B>>,
 {
-    let Authenticated { caller, dpop_nonce, lease } = authenticated;
+    let Authenticated { caller, dpop_nonce, standing } = authenticated;
     let extensions = request.extensions_mut();
     extensions.insert(caller);
-    match lease {
-        Some(lease) => extensions.insert(lease),
+    match standing {
+        Some(standing) => extensions.insert(standing),
         // One that somebody else has put there is not of this caller.
-        None => extensions.remove::<Lease>(),
+        None => extensions.remove::<TokenStanding>(),
     };
     State::Passed { future: service.call(request), dpop_nonce }
 }

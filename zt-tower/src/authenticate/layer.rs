@@ -4,11 +4,12 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 use tower_layer::Layer;
+use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
-use zt_identity::possession::revocations::Lease;
+use zt_identity::possession::revocations::TokenStanding;
 
 use super::Authenticate;
 use crate::caller::Caller;
@@ -99,12 +100,12 @@ pub(super) type Authentication = Eventual<Result<Authenticated, Refusal>>;
 pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
-    pub(super) lease: Option<Lease>,
+    pub(super) standing: Option<TokenStanding>,
 }
 
 impl Authenticated {
     fn workload(peer: &Verified<Peer>) -> Self {
-        Self { caller: peer.principal().into(), dpop_nonce: None, lease: None }
+        Self { caller: peer.principal().into(), dpop_nonce: None, standing: None }
     }
 }
 
@@ -119,10 +120,10 @@ fn authenticated(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, lease } =
+    let Found { user, dpop_nonce, standing } =
         found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
     let caller = peer.principal().on_behalf_of(user).into();
-    Ok(Authenticated { caller, dpop_nonce, lease })
+    Ok(Authenticated { caller, dpop_nonce, standing })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
@@ -144,6 +145,9 @@ fn current_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusa
     };
     if now > peer.not_after() {
         return Err(Refusal::new(Denial::NoCredential, "peer_expired"));
+    }
+    if parts.extensions.get::<Lease>().is_some_and(|lease| lease.check(now).is_err()) {
+        return Err(Refusal::new(Denial::NoCredential, "peer_not_supported"));
     }
     Ok(peer)
 }

@@ -8,7 +8,8 @@ use serde_json::json;
 use zt_core::time::Clock;
 use zt_core::time::Timestamp;
 use zt_identity::possession::revocations::{
-    Lease, LeaseError, MemoryRevocations, Revocation, Revocations, Revoke, RevokedError, TokenNames,
+    MemoryRevocations, Revocation, Revocations, Revoke, RevokedError, StandingError, TokenNames,
+    TokenStanding,
 };
 use zt_tower::AccessTokens;
 use zt_tower::zero_trust::ZeroTrust;
@@ -43,11 +44,11 @@ async fn a_verdict_that_is_remembered_does_not_outlive_a_revocation() {
     assert_eq!(status(&layer, &inner, &token).await, 200);
     assert_eq!(status(&layer, &inner, &token).await, 200);
 
-    let lease = inner.last().extensions.get::<Lease>().cloned().unwrap();
+    let lease = inner.last().extensions.get::<TokenStanding>().cloned().unwrap();
     assert_eq!(lease.check(clock().now()), Ok(()));
     revoke(&revocations, Revocation::of_session(ISSUER, "s1"));
     assert_eq!(status(&layer, &inner, &token).await, 401);
-    let revoked = LeaseError::Revoked(RevokedError::Revoked);
+    let revoked = StandingError::Revoked(RevokedError::Revoked);
     assert_eq!(lease.check(clock().now()), Err(revoked));
     assert_eq!(inner.calls(), 2);
 }

@@ -28,14 +28,14 @@ use crate::oidc::access_token::AccessToken;
 use crate::possession::eventual::Eventual;
 
 mod event;
-mod lease;
+mod standing;
 mod memory;
 
 pub use event::{
     CREDENTIAL_CHANGE, DEVICE_COMPLIANCE_CHANGE, RevocationEventError, SESSION_REVOKED,
 };
-pub use lease::{Lease, LeaseError};
 pub use memory::MemoryRevocations;
+pub use standing::{StandingError, TokenStanding};
 
 /// How long a revocation is remembered unless stated otherwise, and how old a token may be at most:
 /// 1 day.

@@ -273,12 +273,12 @@ fn access_token(claims: Json) -> Verified<AccessToken> {
 fn a_lease_lasts_until_its_token_ends_or_is_revoked() {
     let revocations = Arc::new(MemoryRevocations::new(100));
     let token = access_token(json!({"sid": "s1", "jti": "t1", "iat": NOW.as_secs()}));
-    let lease = Lease::new(token, revocations.clone());
+    let lease = TokenStanding::new(token, revocations.clone());
     assert_eq!(lease.check(at(59)), Ok(()));
     let (now, expires) = (at(60), at(60));
-    assert_eq!(lease.check(now), Err(LeaseError::Expired { now, expires }));
+    assert_eq!(lease.check(now), Err(StandingError::Expired { now, expires }));
     revoke(&revocations, &session(), NOW);
-    assert_eq!(lease.check(at(1)), Err(LeaseError::Revoked(RevokedError::Revoked)));
+    assert_eq!(lease.check(at(1)), Err(StandingError::Revoked(RevokedError::Revoked)));
 }
 
 proptest! {
