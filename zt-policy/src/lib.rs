@@ -46,8 +46,13 @@
 //! and conditions does not rule out, however many others there are, and allocates nothing once its
 //! thread is warm. [`PolicySet::explain`](set::PolicySet::explain) says why it was what it was.
 //!
+//! [`PolicySet::decide_all`](set::PolicySet::decide_all) decides many requests of one caller,
+//! [`PolicySet::search`](set::PolicySet::search) keeps of many resources those that a caller may see,
+//! and [`PolicySet::reach`](set::PolicySet::reach) says which to look for. A [`Shadowed`] tries other
+//! policies beside those in force.
+//!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
-//! [`model`].
+//! [`model`], and to Cedar's validator in [`schema::SCHEMA`].
 //!
 //! # Limits
 //!
@@ -71,8 +76,8 @@
 //!
 //! # What it does not do
 //!
-//! It has no schema and validates against none: what a policy misspells shows when it is
-//! evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
+//! It validates against no schema: it has one for those who do, and what a policy misspells shows
+//! when it is evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
 //! nothing can link it, it is refused when it is loaded into a set.
 
 // In this order: a module uses only those above it.
@@ -109,3 +114,4 @@ struct Readme;
 
 pub use live::LivePolicies;
 pub use set::PolicySet;
+pub use shadow::Shadowed;
