@@ -45,7 +45,10 @@ use crate::entity::Entities;
 use crate::evaluate::OnForbidError;
 use crate::evaluate::default::DefaultEffect;
 use crate::folder::FolderError;
-use crate::set::PolicySet;
+use crate::set::{LoadError, PolicySet, Source};
+
+/// How the texts of the folder become policies.
+pub(crate) type Load = Box<dyn Fn(&[Source<'_>]) -> Result<PolicySet, LoadError> + Send + Sync>;
 
 /// The most looks between two attempts to load what could not be read.
 pub const MAX_LOOKS_BETWEEN: u32 = 64;
@@ -146,6 +149,7 @@ struct Settings {
     on_forbid_error: OnForbidError,
     default_effect: DefaultEffect,
     on_reload: Option<OnReload>,
+    load: Load,
 }
 
 impl LivePolicies {
@@ -168,6 +172,7 @@ impl LivePolicies {
             on_forbid_error: OnForbidError::default(),
             default_effect: DefaultEffect::default(),
             on_reload: None,
+            load: Box::new(PolicySet::from_sources),
         };
         Builder { folder: folder.into(), settings }
     }
@@ -354,7 +359,7 @@ fn watched(folder: &Path) -> [PathBuf; 2] {
 
 impl Settings {
     fn load(&self, folder: &Path) -> Result<PolicySet, FolderError> {
-        Ok(PolicySet::from_folder(folder)?
+        Ok(PolicySet::from_folder_as(folder, &self.load)?
             .with_entities(self.entities.clone())
             .with_default(self.default_effect)
             .on_forbid_error(self.on_forbid_error))

@@ -63,6 +63,12 @@ impl Builder {
         self
     }
 
+    #[cfg(feature = "cedar-upstream")]
+    pub(crate) fn load(mut self, load: super::Load) -> Self {
+        self.settings.load = load;
+        self
+    }
+
     /// Calls this after every attempt to load a change, from the thread that looks: to log it, to
     /// count it, to end connections that were admitted under other policies. Should it panic,
     /// nobody looks any more, and the maximum staleness is what is left.
