@@ -52,7 +52,7 @@
 //! policies beside those in force.
 //!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
-//! [`model`], and to Cedar's validator in [`schema::SCHEMA`].
+//! [`model`], and to a validator in [`schema::SCHEMA`].
 //!
 //! # Limits
 //!
