@@ -23,6 +23,12 @@ fn policies(text: &str) -> Result<(), String> {
 }
 
 #[test]
+fn both_read_one_version_of_the_language() {
+    let theirs = cedar_policy::get_lang_version().to_string();
+    assert_eq!(zt_policy::cedar::LANGUAGE_VERSION, theirs);
+}
+
+#[test]
 fn every_scope_is_read_or_refused_by_both() {
     let more = ["", "principal == A :: B // c\n :: \"a\", action, resource"];
     let wrong = disagreements(include_str!("texts/scopes.txt"), &more, |scope| {

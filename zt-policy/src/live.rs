@@ -36,7 +36,10 @@ use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Look, Watch};
 use crate::entity::Entities;
 use crate::evaluate::OnForbidError;
 use crate::folder::FolderError;
-use crate::set::PolicySet;
+use crate::set::{LoadError, PolicySet, Source};
+
+/// How the texts of the folder become policies.
+pub(crate) type Load = Box<dyn Fn(&[Source<'_>]) -> Result<PolicySet, LoadError> + Send + Sync>;
 
 type OnReload = Box<dyn Fn(&Result<PolicyVersion, Arc<FolderError>>) + Send + Sync>;
 
@@ -88,6 +91,7 @@ struct Settings {
     entities: Entities,
     on_forbid_error: OnForbidError,
     on_reload: Option<OnReload>,
+    load: Load,
 }
 
 impl LivePolicies {
@@ -109,6 +113,7 @@ impl LivePolicies {
             entities: Entities::new(),
             on_forbid_error: OnForbidError::default(),
             on_reload: None,
+            load: Box::new(PolicySet::from_sources),
         };
         Builder { folder: folder.into(), settings }
     }
@@ -239,7 +244,7 @@ fn watched(folder: &Path) -> [PathBuf; 2] {
 
 impl Settings {
     fn load(&self, folder: &Path) -> Result<PolicySet, FolderError> {
-        Ok(PolicySet::from_folder(folder)?
+        Ok(PolicySet::from_folder_as(folder, &self.load)?
             .with_entities(self.entities.clone())
             .on_forbid_error(self.on_forbid_error))
     }
@@ -292,6 +297,12 @@ impl Builder {
     /// With another answer where a forbid cannot be evaluated.
     pub fn on_forbid_error(mut self, on_forbid_error: OnForbidError) -> Self {
         self.settings.on_forbid_error = on_forbid_error;
+        self
+    }
+
+    #[cfg(feature = "cedar-upstream")]
+    pub(crate) fn load(mut self, load: Load) -> Self {
+        self.settings.load = load;
         self
     }
 
