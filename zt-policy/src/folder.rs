@@ -131,6 +131,13 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// Whether the same files may load the next time: they could not be read, rather than be
+    /// understood.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreadable { .. })
+    }
+
     /// Whose fault it is: whoever deployed the folder.
     #[must_use]
     pub const fn fault(&self) -> Fault {

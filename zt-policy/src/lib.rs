@@ -95,11 +95,15 @@ pub mod compile;
 pub mod decide;
 pub mod explain;
 pub mod model;
+pub mod schema;
 pub mod set;
 pub mod batch;
 pub mod reach;
+pub mod lint;
 pub mod folder;
 pub mod live;
+pub mod shadow;
+pub mod meter;
 #[cfg(feature = "cedar-upstream")]
 pub mod validate;
 
