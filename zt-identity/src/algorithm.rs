@@ -10,7 +10,9 @@
 //! 4. it verifies; an ECDSA signature is r and s at their fixed length, 1 ≤ r, s < n (RFC 7518
 //!    §3.4).
 //!
-//! Everything here is [`ring`]. It has no P-521, so ES512 is refused by name.
+//! Everything here is [`ring`], with one exception: it has no P-521, so ES512 is refused by name, or,
+//! with the feature `aws-lc-rs`, verified by AWS-LC. The feature changes nothing about the other
+//! algorithms: what a signature is worth does not depend on what else was built in.
 
 use std::fmt;
 
@@ -18,6 +20,9 @@ use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use ring::{agreement, digest, hmac, rand};
+
+#[cfg(feature = "aws-lc-rs")]
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey};
 use zt_core::fault::Fault;
 
 use crate::excerpt::excerpt;
@@ -42,14 +47,22 @@ pub enum Algorithm {
     Es256,
     /// ECDSA over P-384 with SHA-384.
     Es384,
+    /// ECDSA over P-521 with SHA-512.
+    #[cfg(feature = "aws-lc-rs")]
+    Es512,
     /// Ed25519, under both of its names: `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864).
     EdDsa,
 }
 
-/// How `ring` checks the signatures of an algorithm.
+#[cfg(feature = "aws-lc-rs")]
+static P521: &EcdsaVerificationAlgorithm = &ECDSA_P521_SHA512_FIXED;
+
+/// How the signatures of an algorithm are checked.
 enum Scheme {
     Rsa(&'static RsaParameters),
     Point(&'static dyn VerificationAlgorithm),
+    #[cfg(feature = "aws-lc-rs")]
+    P521,
 }
 
 impl Algorithm {
@@ -63,6 +76,8 @@ impl Algorithm {
         Self::Ps512,
         Self::Es256,
         Self::Es384,
+        #[cfg(feature = "aws-lc-rs")]
+        Self::Es512,
         Self::EdDsa,
     ];
 
@@ -70,8 +85,8 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// [`AlgorithmError`] for every name that is not on the list: `none`, `HS256`, `ES512`,
-    /// another case.
+    /// [`AlgorithmError`] for every name that is not on the list: `none`, `HS256`, another case,
+    /// and `ES512` without the feature `aws-lc-rs`.
     pub fn from_name(alg: &str) -> Result<Self, AlgorithmError> {
         match alg {
             "RS256" => Ok(Self::Rs256),
@@ -82,6 +97,8 @@ impl Algorithm {
             "PS512" => Ok(Self::Ps512),
             "ES256" => Ok(Self::Es256),
             "ES384" => Ok(Self::Es384),
+            #[cfg(feature = "aws-lc-rs")]
+            "ES512" => Ok(Self::Es512),
             "EdDSA" | "Ed25519" => Ok(Self::EdDsa),
             other => Err(AlgorithmError { name: excerpt(other) }),
         }
@@ -99,6 +116,8 @@ impl Algorithm {
             Self::Ps512 => "PS512",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => "ES512",
             Self::EdDsa => "EdDSA",
         }
     }
@@ -111,6 +130,8 @@ impl Algorithm {
             Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
             Self::Es256 => KeyType::P256,
             Self::Es384 => KeyType::P384,
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => KeyType::P521,
             Self::EdDsa => KeyType::Ed25519,
         }
     }
@@ -121,6 +142,8 @@ impl Algorithm {
             Self::Rs256 | Self::Ps256 | Self::Es256 => &digest::SHA256,
             Self::Rs384 | Self::Ps384 | Self::Es384 => &digest::SHA384,
             Self::Rs512 | Self::Ps512 | Self::EdDsa => &digest::SHA512,
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => &digest::SHA512,
         };
         digest::digest(hash, data)
     }
@@ -135,6 +158,8 @@ impl Algorithm {
             Self::Ps512 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
             Self::Es256 => Scheme::Point(&signature::ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Scheme::Point(&signature::ECDSA_P384_SHA384_FIXED),
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => Scheme::P521,
             Self::EdDsa => Scheme::Point(&signature::ED25519),
         }
     }
@@ -173,6 +198,9 @@ pub enum KeyType {
     P256,
     /// The elliptic curve P-384.
     P384,
+    /// The elliptic curve P-521.
+    #[cfg(feature = "aws-lc-rs")]
+    P521,
     /// The Edwards curve Ed25519.
     Ed25519,
 }
@@ -183,6 +211,8 @@ impl KeyType {
             Self::Rsa => "RSA",
             Self::P256 => "P-256",
             Self::P384 => "P-384",
+            #[cfg(feature = "aws-lc-rs")]
+            Self::P521 => "P-521",
             Self::Ed25519 => "Ed25519",
         }
     }
@@ -202,8 +232,8 @@ pub struct PublicKey(Key);
 enum Key {
     // INVARIANT: both integers passed `check_modulus` and `check_exponent`.
     Rsa(RsaPublicKeyComponents<Box<[u8]>>),
-    // INVARIANT: P-256, P-384: 0x04, x, y of a point on the curve, unless it is for one signature
-    // only; Ed25519: 32 bytes.
+    // INVARIANT: P-256, P-384, P-521: 0x04, x, y of a point on the curve, unless it is for one
+    // signature only; Ed25519: 32 bytes.
     Point { key_type: KeyType, bytes: Box<[u8]> },
 }
 
@@ -226,7 +256,8 @@ impl PublicKey {
     ///
     /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
     pub fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
-        Self::point(KeyType::P256, 32, &agreement::ECDH_P256, x, y)
+        let on_curve = |point: &[u8]| is_on_curve(&agreement::ECDH_P256, point);
+        Self::point(KeyType::P256, 32, x, y, on_curve)
     }
 
     /// A point on P-384 with these coordinates of 48 bytes each.
@@ -235,19 +266,34 @@ impl PublicKey {
     ///
     /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
     pub fn p384(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
-        Self::point(KeyType::P384, 48, &agreement::ECDH_P384, x, y)
+        let on_curve = |point: &[u8]| is_on_curve(&agreement::ECDH_P384, point);
+        Self::point(KeyType::P384, 48, x, y, on_curve)
+    }
+
+    /// A point on P-521 with these coordinates of 66 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
+    #[cfg(feature = "aws-lc-rs")]
+    pub fn p521(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let on_curve = |point: &[u8]| ParsedPublicKey::new(P521, point).is_ok();
+        Self::point(KeyType::P521, 66, x, y, on_curve)
     }
 
     fn point(
         key_type: KeyType,
         len: usize,
-        curve: &'static agreement::Algorithm,
         x: &[u8],
         y: &[u8],
+        on_curve: impl Fn(&[u8]) -> bool,
     ) -> Result<Self, KeyError> {
         let bytes = uncompressed(key_type, len, x, y)?;
-        check_on_curve(curve, &bytes).map_err(|()| KeyError::NotOnCurve { key_type })?;
-        Ok(Self(Key::Point { key_type, bytes }))
+        if on_curve(&bytes) {
+            Ok(Self(Key::Point { key_type, bytes }))
+        } else {
+            Err(KeyError::NotOnCurve { key_type })
+        }
     }
 
     /// A point on P-256 to verify one signature with. Whether it lies on the curve is looked at
@@ -307,6 +353,14 @@ impl PublicKey {
             (Key::Point { bytes, .. }, Scheme::Point(scheme)) => {
                 UnparsedPublicKey::new(scheme, bytes).verify(message, signature)
             }
+            #[cfg(feature = "aws-lc-rs")]
+            (Key::Point { bytes, .. }, Scheme::P521) => {
+                let verified = aws_lc_rs::signature::UnparsedPublicKey::new(P521, bytes)
+                    .verify(message, signature);
+                verified.map_err(|aws_lc_rs::error::Unspecified| ring::error::Unspecified)
+            }
+            #[cfg(feature = "aws-lc-rs")]
+            (Key::Rsa(_), Scheme::P521) => Err(ring::error::Unspecified),
             (Key::Rsa(_), Scheme::Point(_)) | (Key::Point { .. }, Scheme::Rsa(_)) => {
                 Err(ring::error::Unspecified)
             }
@@ -380,11 +434,10 @@ fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
 
 /// `ring` tells whether a point lies on its curve only when it computes with it. An agreement with
 /// a key of ours does nothing else that could fail, and its result is thrown away.
-fn check_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> Result<(), ()> {
-    let ours = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new())
-        .map_err(|ring::error::Unspecified| ())?;
-    agreement::agree_ephemeral(ours, &agreement::UnparsedPublicKey::new(curve, point), |_| ())
-        .map_err(|ring::error::Unspecified| ())
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let ours = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new());
+    let theirs = agreement::UnparsedPublicKey::new(curve, point);
+    ours.is_ok_and(|ours| agreement::agree_ephemeral(ours, &theirs, |_| ()).is_ok())
 }
 
 /// Why a public key is not sound.
@@ -508,6 +561,14 @@ impl MacKey {
     }
 }
 
+/// A number that nobody can foretell, or 0 where the operating system gives out no randomness.
+#[cfg(feature = "http")]
+pub(crate) fn random_u16() -> u16 {
+    let mut bytes = [0; 2];
+    let random = rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes);
+    random.map_or(0, |()| u16::from_le_bytes(bytes))
+}
+
 /// The operating system gives out no randomness, so there can be no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system gives out no randomness")]
@@ -561,10 +622,92 @@ mod tests {
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Ok(Algorithm::EdDsa));
         for name in [
-            "none", "None", "", "HS256", "HS384", "HS512", "ES512", "ES256K", "rs256", "Ed448",
+            "none", "None", "", "HS256", "HS384", "HS512", "ES521", "ES256K", "rs256", "Ed448",
             "RS256 ",
         ] {
             assert_eq!(Algorithm::from_name(name), Err(AlgorithmError { name: name.into() }));
+        }
+    }
+
+    #[test]
+    fn es512_is_an_algorithm_where_aws_lc_verifies_it_and_only_there() {
+        assert_eq!(Algorithm::from_name("ES512").is_ok(), cfg!(feature = "aws-lc-rs"));
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    mod p521 {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+        use super::*;
+
+        /// n of P-521, big-endian.
+        fn order() -> Vec<u8> {
+            let mut order = vec![0x01];
+            order.extend([0xff; 32]);
+            order.extend([
+                0xfa, 0x51, 0x86, 0x87, 0x83, 0xbf, 0x2f, 0x96, 0x6b, 0x7f, 0xcc, 0x01, 0x48, 0xf7,
+                0x09, 0xa5, 0xd0, 0x3b, 0xb5, 0xc9, 0xb8, 0x89, 0x9c, 0x47, 0xae, 0xbb, 0x6f, 0xb7,
+                0x1e, 0x91, 0x38, 0x64, 0x09,
+            ]);
+            order
+        }
+
+        fn p521() -> (PublicKey, Vec<u8>, Vec<u8>) {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+            let point = pair.public_key().as_ref().to_vec();
+            let key = PublicKey::p521(&point[1..67], &point[67..]).unwrap();
+            let signature = pair.sign(&SystemRandom::new(), b"message").unwrap();
+            (key, point, signature.as_ref().to_vec())
+        }
+
+        #[test]
+        fn es512_verifies_what_its_key_signed_and_nothing_else() {
+            let (key, _, signature) = p521();
+            assert_eq!(key.key_type(), KeyType::P521);
+            assert_eq!(key.verify(Algorithm::Es512, b"message", &signature), Ok(()));
+            assert!(key.verify(Algorithm::Es512, b"massage", &signature).is_err());
+            assert!(p521().0.verify(Algorithm::Es512, b"message", &signature).is_err());
+            for other in Algorithm::ALL.iter().filter(|other| **other != Algorithm::Es512) {
+                let refused = key.verify(*other, b"message", &signature);
+                assert!(matches!(refused, Err(SignatureError::WrongKeyType { .. })));
+            }
+        }
+
+        #[test]
+        fn r_and_s_on_p521_have_their_length_and_lie_between_0_and_n() {
+            let (key, _, signature) = p521();
+            let (r, s) = signature.split_at(66);
+            let order = order();
+            assert_eq!(order.len(), 66);
+            for bad in [
+                [&[0; 66], s].concat(),
+                [r, &[0; 66]].concat(),
+                [&*order, s].concat(),
+                [r, &order].concat(),
+                [&[0xff; 66], s].concat(),
+                vec![0; 132],
+                Vec::new(),
+                signature[..131].to_vec(),
+                [&signature[..], &[0]].concat(),
+                [&[0], r, &[0], s].concat(),
+            ] {
+                let refused = key.verify(Algorithm::Es512, b"message", &bad);
+                assert_eq!(refused, Err(SignatureError::Invalid), "{bad:?}");
+            }
+        }
+
+        #[test]
+        fn a_point_lies_on_p521_and_has_its_length() {
+            let (_, point, _) = p521();
+            let (x, mut y) = (point[1..67].to_vec(), point[67..].to_vec());
+            y[65] ^= 1;
+            let key_type = KeyType::P521;
+            let off = Err(KeyError::NotOnCurve { key_type });
+            assert_eq!(PublicKey::p521(&x, &y).map(|_| ()), off);
+            assert_eq!(PublicKey::p521(&[0; 66], &[0; 66]).map(|_| ()), off);
+            let short = Err(KeyError::Length { key_type, len: 65, expected: 66 });
+            assert_eq!(PublicKey::p521(&x[1..], &y).map(|_| ()), short);
         }
     }
 

@@ -226,6 +226,8 @@ fn public_key(jwk: &Object<'_>, points: Points) -> Result<PublicKey, JwkError> {
     match (kty, crv) {
         ("EC", "P-256") => Ok((points.p256)(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
         ("EC", "P-384") => Ok((points.p384)(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        #[cfg(feature = "aws-lc-rs")]
+        ("EC", "P-521") => Ok(PublicKey::p521(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
         ("OKP", "Ed25519") => Ok(PublicKey::ed25519(&bytes(jwk, "x")?)?),
         _ => Err(JwkError::Curve { crv: excerpt(crv) }),
     }
@@ -410,7 +412,8 @@ pub enum JwkError {
         /// Its type, cut.
         kty: String,
     },
-    /// The key is on a curve that is not accepted; P-521 is one of those.
+    /// The key is on a curve that is not accepted; P-521 is one of those without the feature
+    /// `aws-lc-rs`.
     #[error("the curve {crv:?} is not accepted")]
     Curve {
         /// Its curve, cut.
@@ -562,7 +565,11 @@ mod tests {
             assert_eq!(refused(json!({"crv": crv})), JwkError::Curve { crv: crv.into() });
         }
         let p521 = refused(json!({"kty": "EC", "crv": "P-521"}));
-        assert_eq!(p521, JwkError::Curve { crv: "P-521".into() });
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(p521, JwkError::Member { member: "y" });
+        } else {
+            assert_eq!(p521, JwkError::Curve { crv: "P-521".into() });
+        }
     }
 
     #[test]
@@ -577,7 +584,7 @@ mod tests {
     #[test]
     fn a_key_is_for_an_allowed_algorithm_of_its_type() {
         assert!(parse(&with(json!({"alg": "Ed25519"}))).is_ok());
-        for alg in ["none", "HS256", "RSA-OAEP", "ES512"] {
+        for alg in ["none", "HS256", "RSA-OAEP", "ES521"] {
             assert!(matches!(refused(json!({"alg": alg})), JwkError::Algorithm(_)));
         }
         assert_eq!(

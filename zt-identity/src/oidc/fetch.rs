@@ -9,12 +9,14 @@
 //! 4. its body has at most [`MAX_LEN`] bytes.
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -33,11 +35,32 @@ pub const MAX_LEN: usize = MAX_SET_LEN;
 const JSON: &str = "application/json";
 const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
 
+/// What an [`HttpClient`] answers with.
+pub type ClientAnswer<'c> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, ClientError>> + Send + 'c>>;
+/// Why an [`HttpClient`] has no answer.
+pub type ClientError = Box<dyn StdError + Send + Sync>;
+
+/// A client of one's own that documents are fetched with: through a proxy, say.
+///
+/// It says what the server answered, and follows no redirect. How long it takes, and what of the
+/// answer is taken, is judged here; how much of it is read is for the client to bound.
+pub trait HttpClient: fmt::Debug + Send + Sync {
+    /// Makes this request, and collects the answer.
+    fn send(&self, request: Request<Bytes>) -> ClientAnswer<'_>;
+}
+
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: AnyClient,
     timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum AnyClient {
+    Ours(Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
+    Theirs(Arc<dyn HttpClient>),
 }
 
 /// A document as it arrived, and how long its server calls it fresh.
@@ -45,6 +68,13 @@ pub(crate) struct Fetcher {
 pub(crate) struct Document {
     pub(crate) body: Bytes,
     pub(super) fresh_for: Option<Duration>,
+}
+
+impl From<Response<Bytes>> for Document {
+    fn from(answer: Response<Bytes>) -> Self {
+        let fresh_for = fresh_for(answer.headers());
+        Self { body: answer.into_body(), fresh_for }
+    }
 }
 
 impl Fetcher {
@@ -58,13 +88,18 @@ impl Fetcher {
             .build();
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, timeout }
+        Self { client: AnyClient::Ours(Box::new(client)), timeout }
+    }
+
+    pub(super) fn with_client(client: Arc<dyn HttpClient>, timeout: Duration) -> Self {
+        Self { client: AnyClient::Theirs(client), timeout }
     }
 
     /// Gets a document. Whether `url` may be asked at all is for the caller to know.
     pub(super) async fn get(&self, url: &str, types: &[&str]) -> Result<Document, FetchError> {
-        let request = Request::get(url).body(Full::default());
-        self.send(url, request, &[StatusCode::OK], types).await
+        let request = Request::get(url).body(Bytes::new());
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        Ok(self.send(request, &[StatusCode::OK], types).await?.into())
     }
 
     /// Posts JSON, and gets what is answered. Whether `url` may be told the credential is for the
@@ -78,40 +113,60 @@ impl Fetcher {
         let request = Request::post(url)
             .header(AUTHORIZATION, authorization)
             .header(CONTENT_TYPE, JSON)
-            .body(Full::from(json));
-        self.send(url, request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await
-    }
-
-    async fn send(
-        &self,
-        url: &str,
-        request: http::Result<Request<Full<Bytes>>>,
-        statuses: &[StatusCode],
-        types: &[&str],
-    ) -> Result<Document, FetchError> {
+            .body(json.into());
         let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
-        let sent = tokio::time::timeout(self.timeout, self.send_slowly(request, statuses, types));
-        sent.await.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+        Ok(self.send(request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await?.into())
     }
 
-    async fn send_slowly(
+    /// Sends a request, and takes an answer that has one of these statuses and types.
+    pub(crate) async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Bytes>,
         statuses: &[StatusCode],
         types: &[&str],
-    ) -> Result<Document, FetchError> {
+    ) -> Result<Response<Bytes>, FetchError> {
         let accept = HeaderValue::try_from(types.join(", ")).map_err(unreachable)?;
         request.headers_mut().insert(ACCEPT, accept);
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
-        if !statuses.contains(&head.status) {
-            return Err(FetchError::Status { status: head.status.as_u16() });
-        }
-        check_content_type(&head.headers, types)?;
-        let fresh_for = fresh_for(&head.headers);
-        let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
-        Ok(Document { body, fresh_for })
+        let sent = tokio::time::timeout(self.timeout, self.client.send(request, statuses, types));
+        sent.await.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
     }
+}
+
+impl AnyClient {
+    async fn send(
+        &self,
+        request: Request<Bytes>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Response<Bytes>, FetchError> {
+        match self {
+            Self::Ours(client) => {
+                let answer = client.request(request.map(Full::new)).await.map_err(unreachable)?;
+                check(&answer, statuses, types)?;
+                let (head, body) = answer.into_parts();
+                let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?;
+                Ok(Response::from_parts(head, body.to_bytes()))
+            }
+            Self::Theirs(client) => {
+                let answer = client.send(request).await.map_err(interrupted)?;
+                check(&answer, statuses, types)?;
+                if answer.body().len() > MAX_LEN { Err(FetchError::TooLong) } else { Ok(answer) }
+            }
+        }
+    }
+}
+
+/// Rules 2 and 3.
+fn check<B>(
+    answer: &Response<B>,
+    statuses: &[StatusCode],
+    types: &[&str],
+) -> Result<(), FetchError> {
+    if !statuses.contains(&answer.status()) {
+        return Err(FetchError::Status { status: answer.status().as_u16() });
+    }
+    check_content_type(answer.headers(), types)
 }
 
 fn unreachable(error: impl StdError + Send + Sync + 'static) -> FetchError {
