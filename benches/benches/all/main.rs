@@ -6,6 +6,7 @@ mod path;
 mod policy;
 mod tls;
 mod token;
+mod workload_api;
 
 fn main() {
     let areas = [
