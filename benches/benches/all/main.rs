@@ -8,6 +8,7 @@ mod tls;
 mod token;
 
 fn main() {
+    jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.install_default().expect("the first");
     let areas = [
         core::scenarios,
         policy::scenarios,
