@@ -1,4 +1,4 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc.
+//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 

@@ -232,7 +232,8 @@ pub struct PublicKey(Key);
 enum Key {
     // INVARIANT: both integers passed `check_modulus` and `check_exponent`.
     Rsa(RsaPublicKeyComponents<Box<[u8]>>),
-    // INVARIANT: P-256, P-384, P-521: 0x04, x, y of a point on the curve; Ed25519: 32 bytes.
+    // INVARIANT: P-256, P-384, P-521: 0x04, x, y of a point on the curve, unless it is for one
+    // signature only; Ed25519: 32 bytes.
     Point { key_type: KeyType, bytes: Box<[u8]> },
 }
 
@@ -287,17 +288,26 @@ impl PublicKey {
         y: &[u8],
         on_curve: impl Fn(&[u8]) -> bool,
     ) -> Result<Self, KeyError> {
-        for coordinate in [x, y] {
-            if coordinate.len() != len {
-                return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
-            }
-        }
-        let bytes: Box<[u8]> = [&[0x04], x, y].concat().into();
+        let bytes = uncompressed(key_type, len, x, y)?;
         if on_curve(&bytes) {
             Ok(Self(Key::Point { key_type, bytes }))
         } else {
             Err(KeyError::NotOnCurve { key_type })
         }
+    }
+
+    /// A point on P-256 to verify one signature with. Whether it lies on the curve is looked at
+    /// there and not here, which costs as much as a signature: nothing verifies with a point that
+    /// does not.
+    pub(crate) fn p256_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P256;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 32, x, y)? }))
+    }
+
+    /// A point on P-384, as [`PublicKey::p256_for_one_signature`].
+    pub(crate) fn p384_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P384;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 48, x, y)? }))
     }
 
     /// An Ed25519 key of 32 bytes.
@@ -363,6 +373,16 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PublicKey").field(&self.key_type()).finish()
     }
+}
+
+/// SEC 1 §2.3.3.
+fn uncompressed(key_type: KeyType, len: usize, x: &[u8], y: &[u8]) -> Result<Box<[u8]>, KeyError> {
+    for coordinate in [x, y] {
+        if coordinate.len() != len {
+            return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
+        }
+    }
+    Ok([&[0x04], x, y].concat().into())
 }
 
 /// 2048 to 8192 bits, odd, and spelled without a leading zero (RFC 7518 §3.3, §6.3.1.1; T-08).
@@ -506,10 +526,28 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     digest
 }
 
-/// A key of HMAC-SHA256 that this process made up, for names that nobody else can compute.
+/// The SHA-256 digest of several parts, none of which runs into the next.
+pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// A key of HMAC-SHA256, for names that nobody else can compute.
+#[derive(Clone)]
 pub(crate) struct MacKey(hmac::Key);
 
 impl MacKey {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// One that this process makes up.
     pub(crate) fn random() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map(Self)
@@ -785,6 +823,23 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn a_point_that_is_not_on_its_curve_verifies_nothing() {
+        let (_, point, signature) = p256();
+        let (x, mut y) = (point[1..33].to_vec(), point[33..].to_vec());
+        let good = PublicKey::p256_for_one_signature(&x, &y).unwrap();
+        assert_eq!(good.verify(Algorithm::Es256, b"message", &signature), Ok(()));
+        y[31] ^= 1;
+        for (x, y) in [(&x[..], &y[..]), (&[0; 32], &[0; 32]), (&[0xff; 32], &[0xff; 32])] {
+            let bad = PublicKey::p256_for_one_signature(x, y).unwrap();
+            let verified = bad.verify(Algorithm::Es256, b"message", &signature);
+            assert_eq!(verified, Err(SignatureError::Invalid));
+        }
+        let bad = PublicKey::p384_for_one_signature(&[1; 48], &[1; 48]).unwrap();
+        let verified = bad.verify(Algorithm::Es384, b"message", &[1; 96]);
+        assert_eq!(verified, Err(SignatureError::Invalid));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A document is taken when (T-20):
 //!
 //! 1. the answer is complete within the timeout, name lookup and TLS included;
-//! 2. its status is 200: a redirect is not followed, to the same host or another;
+//! 2. its status is 200, or 201 where something was posted: a redirect is not followed, to the same
+//!    host or another;
 //! 3. its content type is the expected one;
 //! 4. its body has at most [`MAX_LEN`] bytes.
 
@@ -14,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -32,6 +33,7 @@ use crate::oidc::discovery::DiscoveryError;
 /// The largest document that is read, in bytes (T-20).
 pub const MAX_LEN: usize = MAX_SET_LEN;
 
+const JSON: &str = "application/json";
 const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
 
 /// What an [`HttpClient`] answers with.
@@ -46,31 +48,38 @@ pub type ClientError = Box<dyn StdError + Send + Sync>;
 /// answer is taken, is judged here; how much of it is read is for the client to bound.
 pub trait HttpClient: fmt::Debug + Send + Sync {
     /// Makes this request, and collects the answer.
-    fn get(&self, request: Request<()>) -> ClientAnswer<'_>;
+    fn send(&self, request: Request<Bytes>) -> ClientAnswer<'_>;
 }
 
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     client: AnyClient,
     timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
 enum AnyClient {
-    Ours(Box<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>>),
+    Ours(Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
     Theirs(Arc<dyn HttpClient>),
 }
 
 /// A document as it arrived, and how long its server calls it fresh.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) body: Bytes,
+pub(crate) struct Document {
+    pub(crate) body: Bytes,
     pub(super) fresh_for: Option<Duration>,
 }
 
+impl From<Response<Bytes>> for Document {
+    fn from(answer: Response<Bytes>) -> Self {
+        let fresh_for = fresh_for(answer.headers());
+        Self { body: answer.into_body(), fresh_for }
+    }
+}
+
 impl Fetcher {
-    pub(super) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
+    pub(crate) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
         // The connector sets it to what it speaks, and insists on doing so.
         tls.alpn_protocols.clear();
         let connector = HttpsConnectorBuilder::new()
@@ -89,48 +98,76 @@ impl Fetcher {
 
     /// Gets a document. Whether `url` may be asked at all is for the caller to know.
     pub(super) async fn get(&self, url: &str, types: &[&str]) -> Result<Document, FetchError> {
-        let url = url.parse().map_err(|_| FetchError::Url { found: excerpt(url) })?;
-        let fetched = tokio::time::timeout(self.timeout, self.get_slowly(url, types)).await;
-        fetched.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+        let request = Request::get(url).body(Bytes::new());
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        Ok(self.send(request, &[StatusCode::OK], types).await?.into())
     }
 
-    async fn get_slowly(&self, url: Uri, types: &[&str]) -> Result<Document, FetchError> {
-        let request = Request::get(url)
-            .header(ACCEPT, types.join(", "))
-            .header(USER_AGENT, AGENT)
-            .body(())
-            .map_err(unreachable)?;
-        match &self.client {
-            AnyClient::Ours(client) => {
-                let request = request.map(|()| Empty::new());
-                let answer = client.request(request).await.map_err(unreachable)?;
-                let fresh_for = check(answer.status(), answer.headers(), types)?;
-                let body = Limited::new(answer.into_body(), MAX_LEN).collect().await;
-                Ok(Document { body: body.map_err(interrupted)?.to_bytes(), fresh_for })
+    /// Posts JSON, and gets what is answered. Whether `url` may be told the credential is for the
+    /// caller to know.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        authorization: HeaderValue,
+        json: String,
+    ) -> Result<Document, FetchError> {
+        let request = Request::post(url)
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, JSON)
+            .body(json.into());
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        Ok(self.send(request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await?.into())
+    }
+
+    /// Sends a request, and takes an answer that has one of these statuses and types.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Bytes>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Response<Bytes>, FetchError> {
+        let accept = HeaderValue::try_from(types.join(", ")).map_err(unreachable)?;
+        request.headers_mut().insert(ACCEPT, accept);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let sent = tokio::time::timeout(self.timeout, self.client.send(request, statuses, types));
+        sent.await.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+    }
+}
+
+impl AnyClient {
+    async fn send(
+        &self,
+        request: Request<Bytes>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Response<Bytes>, FetchError> {
+        match self {
+            Self::Ours(client) => {
+                let answer = client.request(request.map(Full::new)).await.map_err(unreachable)?;
+                check(&answer, statuses, types)?;
+                let (head, body) = answer.into_parts();
+                let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?;
+                Ok(Response::from_parts(head, body.to_bytes()))
             }
-            AnyClient::Theirs(client) => {
-                let answer = client.get(request).await.map_err(interrupted)?;
-                let fresh_for = check(answer.status(), answer.headers(), types)?;
-                if answer.body().len() > MAX_LEN {
-                    return Err(FetchError::TooLong);
-                }
-                Ok(Document { body: answer.into_body(), fresh_for })
+            Self::Theirs(client) => {
+                let answer = client.send(request).await.map_err(interrupted)?;
+                check(&answer, statuses, types)?;
+                if answer.body().len() > MAX_LEN { Err(FetchError::TooLong) } else { Ok(answer) }
             }
         }
     }
 }
 
-/// Rules 2 and 3. Says for how long the document is fresh.
-fn check(
-    status: StatusCode,
-    headers: &HeaderMap,
+/// Rules 2 and 3.
+fn check<B>(
+    answer: &Response<B>,
+    statuses: &[StatusCode],
     types: &[&str],
-) -> Result<Option<Duration>, FetchError> {
-    if status != StatusCode::OK {
-        return Err(FetchError::Status { status: status.as_u16() });
+) -> Result<(), FetchError> {
+    if !statuses.contains(&answer.status()) {
+        return Err(FetchError::Status { status: answer.status().as_u16() });
     }
-    check_content_type(headers, types)?;
-    Ok(fresh_for(headers))
+    check_content_type(answer.headers(), types)
 }
 
 fn unreachable(error: impl StdError + Send + Sync + 'static) -> FetchError {
@@ -200,7 +237,7 @@ pub enum FetchError {
         /// How long was waited.
         after: Duration,
     },
-    /// The answer is something else than 200; redirects are not followed.
+    /// The answer has another status than was expected; redirects are not followed.
     #[error("the server answered with status {status}")]
     Status {
         /// The status.

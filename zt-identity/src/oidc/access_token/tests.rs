@@ -240,14 +240,18 @@ fn a_confirmation_is_read_strictly() {
     let token = verify(&with(json!({"cnf": {"x5t#S256": digest}}))).unwrap();
     assert_eq!(token.confirmation().unwrap().certificate_sha256(), Some(&[1; 32]));
     assert_eq!(token.confirmation().unwrap().unsupported(), None);
-    let token = verify(&with(json!({"cnf": {"jkt": "x"}}))).unwrap();
-    assert_eq!(token.confirmation().unwrap().unsupported(), Some("jkt"));
+    let token = verify(&with(json!({"cnf": {"jkt": digest}}))).unwrap();
+    assert_eq!(token.confirmation().unwrap().key_thumbprint(), Some(&[1; 32]));
+    assert_eq!(token.confirmation().unwrap().unsupported(), None);
+    let token = verify(&with(json!({"cnf": {"jwk": {}}}))).unwrap();
+    assert_eq!(token.confirmation().unwrap().unsupported(), Some("jwk"));
     for cnf in [
         json!({}),
         json!([]),
         json!("x"),
         json!({"x5t#S256": 1}),
         json!({"x5t#S256": "AQ"}),
+        json!({"jkt": "x"}),
         json!({"x5t#S256": format!("{digest}=")}),
     ] {
         assert_eq!(refused(json!({"cnf": cnf})), malformed("cnf"), "{cnf}");
