@@ -354,8 +354,9 @@ proptest! {
     #[test]
     fn no_token_panics(token in "\\PC*", payload in "\\PC{0,100}", json in "[{}\\[\\]\":,a-z0-9]{0,60}") {
         for payload in [payload, json] {
-            let text = minted::base64url(&payload);
-            prop_assert!(issuers().verify(&format!("{text}.{text}.{text}"), now()).is_err());
+            let part = minted::base64url(&payload);
+            let unsigned = [&*part, &part, &part].join(".");
+            prop_assert!(issuers().verify(&unsigned, now()).is_err());
             let header = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#;
             prop_assert!(issuers().verify(&minted::Issuer::new().sign(header, &payload), now()).is_err());
         }
