@@ -135,6 +135,50 @@ logout = {"http://schemas.openid.net/event/backchannel-logout": {}}
 for own in [{"nonce": "n", "azp": "c"}, {"jti": "1", "sid": "2", "events": logout}, {"events": {}}]:
     seed("oidc_tokens", compact(common | own))
 
+# Issuers: what they publish, what is configured for them, what their tokens say.
+for uri in ["https://keys.example.com/jwks", "http://keys.example.com", "https://u@keys.example.com"]:
+    seed("discovery", compact({
+        "issuer": "https://login.example.com", "jwks_uri": uri, "scopes_supported": ["openid"],
+        "authorization_endpoint": "https://login.example.com/authorize",
+    }))
+configuration = """apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer:
+    url: https://a.test
+    discoveryURL: https://d.test/.well-known/openid-configuration
+    audiences: [orders, "orders-admin"]
+    audienceMatchPolicy: MatchAny
+    signingAlgorithms: [ES256]
+    tokenTypes: [at+jwt, JWT]
+    leewaySeconds: 5
+    maxLifetimeSeconds: 600
+  claimValidationRules:
+  - {claim: hd, requiredValue: example.com}
+  claimMappings:
+    username: {claim: email, prefix: "a:"}
+    groups: {claim: [realm, groups], prefix: "a:"}
+    roles: {claim: roles, prefix: "a:"}
+    scopes: {claim: scp}
+    uid: {claim: sub}
+    extra:
+    - {key: tenant, claim: tid}
+  userValidationRules:
+  - {field: groups, forbiddenPrefix: "a:system"}
+"""
+lines = configuration.splitlines(keepends=True)
+seed("issuer_configuration", configuration)
+for number in range(len(lines)):
+    seed("issuer_configuration", "".join(lines[:number] + lines[number + 1:]))
+for issuer in ["https://a.test", "https://b.test", "https://c.test"]:
+    claims = {
+        "iss": issuer, "aud": "orders", "sub": "alice", "exp": 1800000300, "hd": "example.com",
+        "email": "alice@example.com", "email_verified": True, "realm": {"groups": ["g"]},
+        "roles": ["r"], "scp": ["read"], "tid": "acme",
+    }
+    for without in [None, *claims]:
+        seed("several_issuers", compact({k: v for k, v in claims.items() if k != without}))
+
 # Cedar.
 def corpus():
     with open(data / "policy/cedar/handwritten.jsonl") as lines:

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use zt_core::danger;
 use zt_core::fault::Fault;
 use zt_core::principal::Authentication;
@@ -38,6 +39,7 @@ use crate::json::{Object, Value};
 use crate::jws::Profile;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::keys::IssuerKeys;
+use crate::oidc::own_claims::{Payload, UnfitClaims};
 use crate::oidc::person::{authentication, verified_email};
 use crate::oidc::signed::{KeysOfAnother, Signed, SignedTokenError, Signer};
 
@@ -126,10 +128,16 @@ struct Facts {
     email: Option<Arc<str>>,
     authentication: Authentication,
     lifetime: Lifetime,
+    payload: Payload,
 }
 
 impl IdToken {
-    fn read(claims: &Object<'_>, issuer: &Issuer, lifetime: Lifetime) -> Result<Self, ClaimsError> {
+    fn read(
+        claims: &Object<'_>,
+        payload: &[u8],
+        issuer: &Issuer,
+        lifetime: Lifetime,
+    ) -> Result<Self, ClaimsError> {
         Ok(Self(Arc::new(Facts {
             issuer: issuer.shared(),
             subject: claims::subject(claims)?.into(),
@@ -137,7 +145,18 @@ impl IdToken {
             email: verified_email(claims)?.map(Arc::from),
             authentication: authentication(claims)?,
             lifetime,
+            payload: Payload::new(payload.into()),
         })))
+    }
+
+    /// All of its claims, in a type of one's own, as
+    /// [`AccessToken::claims`](crate::oidc::access_token::AccessToken::claims) reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`UnfitClaims`] when they are not of this type.
+    pub fn claims<'t, C: Deserialize<'t>>(&'t self) -> Result<C, UnfitClaims> {
+        self.0.payload.read()
     }
 
     /// Who issued it: `iss`.
@@ -241,7 +260,7 @@ impl IdTokenVerifier {
         if claims.get("events").is_some() {
             return Err(IdTokenError::ForeignClaim { claim: "events" });
         }
-        let token = IdToken::read(&claims, self.provider.issuer(), lifetime)?;
+        let token = IdToken::read(&claims, &payload, self.provider.issuer(), lifetime)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a key of the provider signed these claims, and every rule of this module holds"

@@ -2,6 +2,7 @@
 
 // In this order: a module uses only those above it.
 pub mod issuer;
+pub mod discovery;
 #[cfg(feature = "http")]
 pub mod fetch;
 mod published;

@@ -34,9 +34,9 @@ use zt_core::time::{Clock, SystemClock, Timestamp};
 
 use crate::algorithm::random_u16;
 use crate::excerpt::excerpt;
-use crate::json::Object;
 use crate::jwk::JwkSet;
-use crate::oidc::fetch::{FetchError, Fetcher, HttpClient, MAX_LEN};
+use crate::oidc::discovery::keys_url;
+use crate::oidc::fetch::{FetchError, Fetcher, HttpClient};
 use crate::oidc::issuer::Issuer;
 use crate::oidc::published::Published;
 
@@ -278,31 +278,8 @@ impl Refresher {
 
     async fn keys_url(&self) -> Result<String, FetchError> {
         let document = self.fetcher.get(&self.discovery_url, &["application/json"]).await?;
-        keys_url(&self.issuer, &document.body)
+        Ok(keys_url(&self.issuer, &document.body)?)
     }
-}
-
-/// Where the discovery document of `issuer` says that its keys are: rule 1. Of the document only its
-/// `issuer` and its `jwks_uri` are looked at.
-///
-/// # Errors
-///
-/// [`FetchError`] names the first rule that is broken.
-pub fn keys_url(issuer: &Issuer, document: &[u8]) -> Result<String, FetchError> {
-    if document.len() > MAX_LEN {
-        return Err(FetchError::TooLong);
-    }
-    let discovery = Object::parse(document).map_err(FetchError::Discovery)?;
-    let text = |name| discovery.get(name).and_then(|value| value.as_str()).unwrap_or_default();
-    let found = text("issuer");
-    if found != issuer.as_str() {
-        return Err(FetchError::OtherIssuer { found: excerpt(found) });
-    }
-    let url = text("jwks_uri");
-    if !issuer.admits_keys_at(url) {
-        return Err(FetchError::KeysUrl { found: excerpt(url) });
-    }
-    Ok(url.to_owned())
 }
 
 /// Between seven and eight tenths of a time.

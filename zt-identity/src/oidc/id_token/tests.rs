@@ -139,3 +139,15 @@ fn a_client_has_a_name_and_keys_of_its_provider() {
     let refused = IdTokenVerifier::new(issuer, "", keys).unwrap_err();
     assert_eq!(refused, IdTokenVerifierError::Client(EmptyAudience));
 }
+
+#[test]
+fn the_claims_of_an_id_token_can_be_read_into_a_type_of_ones_own() {
+    #[derive(serde::Deserialize)]
+    struct Profile<'t> {
+        name: &'t str,
+    }
+    let token = verify(json!({"name": "Alice"}), &LOGIN).unwrap();
+    assert_eq!(token.claims::<Profile<'_>>().unwrap().name, "Alice");
+    assert!(verify(json!({}), &LOGIN).unwrap().claims::<Profile<'_>>().is_err());
+    assert!(!format!("{token:?}").contains("Alice"));
+}
