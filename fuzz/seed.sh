@@ -179,6 +179,23 @@ for issuer in ["https://a.test", "https://b.test", "https://c.test"]:
     for without in [None, *claims]:
         seed("several_issuers", compact({k: v for k, v in claims.items() if k != without}))
 
+# Proofs, URLs, events.
+proof = {"jti": "1", "htm": "GET", "htu": "https://a.test/", "iat": 0, "nonce": "n",
+         "ath": "4-PCuH12i3pTCtl0h6riWdBq9q-xUFNDmyl9l-ee5oU"}
+for without in [None, *proof]:
+    seed("dpop_proof", compact({k: v for k, v in proof.items() if k != without}))
+seed("dpop_proof", ".".join([base64url('{"typ":"dpop+jwt","alg":"ES256","jwk":{}}'), "e30", "AA"]))
+for url in ["/", "?q#f", "/%61/../b%2f", ":443/a", "/./", "//"]:
+    seed("target_url", "https://a.test/b" + url)
+    seed("target_url", "HTTPS://A.test:443/b" + url)
+caep = "https://schemas.openid.net/secevent/caep/event-type/"
+user = {"format": "iss_sub", "iss": "https://i.test", "sub": "s"}
+for subject in [user, {"format": "complex", "user": user, "session": {"format": "opaque", "id": "x"}}]:
+    for event in ["session-revoked", "credential-change", "device-compliance-change"]:
+        told = {caep + event: {"current_status": "not-compliant"}}
+        seed("event_requests", compact(common | {"jti": "1", "sub_id": subject, "events": told}))
+seed("event_requests", "logout_token=a.b.c&x=%41+")
+
 # Cedar.
 def corpus():
     with open(data / "policy/cedar/handwritten.jsonl") as lines:

@@ -27,8 +27,9 @@ impl ReplayId {
         Self(sha256_of_parts(parts))
     }
 
-    /// The name with these bytes, which a store gave back.
-    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+    /// The name with these bytes, such as a store gave back.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

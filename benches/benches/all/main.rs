@@ -4,6 +4,7 @@ mod core;
 mod identity;
 mod path;
 mod policy;
+mod possession;
 mod tls;
 mod token;
 mod workload_api;
@@ -15,6 +16,7 @@ fn main() {
         policy::scenarios,
         path::scenarios,
         token::scenarios,
+        possession::scenarios,
         identity::scenarios,
         tls::scenarios,
     ];

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::possession::eventual::Eventual;
 
 /// Shards, each with a lock of its own: a writer keeps few readers waiting, and not for long.
 const SHARDS: usize = 64;
+/// How often what is over is looked for, at most.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Knows what was revoked in this process, and nothing of others: what is fed to it bites at once.
 ///
@@ -35,7 +38,11 @@ const SHARDS: usize = 64;
 pub struct MemoryRevocations {
     // INVARIANT: not empty.
     shards: Box<[Shard]>,
-    shard_capacity: usize,
+    capacity: usize,
+    // About the sum of all shards: a shard is changed before it is counted.
+    len: AtomicUsize,
+    // When everything that is over was last looked for, in microseconds.
+    swept: AtomicI64,
     retention: Duration,
 }
 
@@ -48,12 +55,17 @@ struct Entry {
 }
 
 impl MemoryRevocations {
-    /// With room for about as many revocations as this; what there is no room for is remembered
-    /// for everything of its issuer.
+    /// With room for as many revocations as this; what there is no room for is remembered for
+    /// everything of its issuer.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self { shards, shard_capacity: capacity.div_ceil(SHARDS), retention: DEFAULT_RETENTION }
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            capacity,
+            len: AtomicUsize::new(0),
+            swept: AtomicI64::new(i64::MIN),
+            retention: DEFAULT_RETENTION,
+        }
     }
 
     /// Remembers revocations for this long, and believes no token that is older.
@@ -71,8 +83,7 @@ impl MemoryRevocations {
     /// How many revocations are remembered, those among them that are over and not yet gone.
     #[must_use]
     pub fn len(&self) -> usize {
-        let len = |shard: &Shard| shard.read().unwrap_or_else(PoisonError::into_inner).len();
-        self.shards.iter().map(len).fold(0, usize::saturating_add)
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is revoked.
@@ -91,15 +102,35 @@ impl MemoryRevocations {
         let remembered_until = at.saturating_add(self.retention);
         let Revocation { name, issuer, issued_until } = *revocation;
         let entry = Entry { issued_until, remembered_until };
-        let capacity = if name == issuer { usize::MAX } else { self.shard_capacity };
-        if !self.insert(name, entry, capacity, now) {
+        let has_room = name == issuer || self.has_room(now);
+        if !self.insert(name, entry, has_room) {
             let entry = Entry { issued_until: at.min(issued_until), remembered_until };
-            self.insert(issuer, entry, usize::MAX, now);
+            self.insert(issuer, entry, true);
         }
     }
 
-    /// Whether there was room.
-    fn insert(&self, name: Name, entry: Entry, capacity: usize, now: Timestamp) -> bool {
+    /// Where there is none, what is over makes some; that is looked for no more than once in
+    /// [`SWEEP`], as it takes a while.
+    fn has_room(&self, now: Timestamp) -> bool {
+        if self.len() < self.capacity {
+            return true;
+        }
+        let swept = self.swept.load(Ordering::Relaxed);
+        if now.since(Timestamp::from_micros(swept)) < SWEEP {
+            return false;
+        }
+        self.swept.store(now.as_micros(), Ordering::Relaxed);
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.len();
+            shard.retain(|_, entry| now <= entry.remembered_until);
+            self.len.fetch_sub(before.saturating_sub(shard.len()), Ordering::Relaxed);
+        }
+        self.len() < self.capacity
+    }
+
+    /// Whether it is there now: a known one is made to last longer, a new one needs room.
+    fn insert(&self, name: Name, entry: Entry, has_room: bool) -> bool {
         let Some(shard) = self.shard(&name) else { return false };
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = shard.get_mut(&name) {
@@ -107,12 +138,9 @@ impl MemoryRevocations {
             known.remembered_until = known.remembered_until.max(entry.remembered_until);
             return true;
         }
-        if shard.len() >= capacity {
-            shard.retain(|_, entry| now <= entry.remembered_until);
-        }
-        let has_room = shard.len() < capacity;
         if has_room {
             shard.insert(name, entry);
+            self.len.fetch_add(1, Ordering::Relaxed);
         }
         has_room
     }
