@@ -6,7 +6,8 @@
 // object, empty for none:
 //
 //     redirect_uris, post_logout_redirect_uris    of the clients; loopback ones on port 8080
-//     id_token_alg                                RS256, PS256, ES256 or EdDSA
+//     algorithms                                  that it has keys for, of ES256, RS256, PS256, EdDSA
+//     id_token_alg                                that it signs ID tokens with, ES256
 //     iss                                         false leaves `iss` out of responses (RFC 9207)
 //
 // It answers with one line, its URL. Then "rotate" replaces every key by a new one of another name,
@@ -14,8 +15,8 @@
 //
 // The client "web" has the secret "web-secret", the client "app" has none; both use PKCE. Each of
 // "es256", "rs256", "ps256" and "eddsa" below https://orders.example/ is a resource, named "orders"
-// in `aud`, whose tokens are signed so. Anyone signs in by typing a name; a code, any, makes it
-// `acr` urn:example:mfa.
+// in `aud`, whose tokens are signed so. Anyone but "nobody" signs in by typing a name. Where `acr`
+// urn:example:mfa is asked for, so is a code, and any will do.
 
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -57,7 +58,7 @@ async function start(issuer, options) {
     ...uris,
   };
   const provider = new Provider(issuer, {
-    jwks: { keys: await Promise.all(ALGORITHMS.map(key)) },
+    jwks: { keys: await Promise.all((options.algorithms ?? ALGORITHMS).map(key)) },
     clients: [
       { ...client, client_id: 'web', client_secret: 'web-secret' },
       { ...client, client_id: 'other', client_secret: 'other-secret' },
@@ -69,9 +70,10 @@ async function start(issuer, options) {
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
-    enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
+    enabledJWA: { idTokenSigningAlgValues: options.algorithms ?? ALGORITHMS },
     pkce: { required: () => true },
     interactions: { policy: policy(), url: (_, { uid }) => `/interaction/${uid}` },
+    rotateRefreshToken: true,
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
     findAccount: (_, id) => ({
       accountId: id,
@@ -147,7 +149,9 @@ ${mfa ? '<label>A code (any)<input name="code" required inputmode="numeric"></la
     return;
   }
   await provider.interactionFinished(request, response, {
-    login: { accountId: form.get('login'), amr: form.get('code') ? ['pwd', 'otp'] : ['pwd'], acr: form.get('code') ? MFA : undefined },
+    login: mfa && form.get('code')
+      ? { accountId: form.get('login'), amr: ['pwd', 'otp'], acr: MFA }
+      : { accountId: form.get('login'), amr: ['pwd'] },
   });
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -34,7 +34,7 @@ const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     timeout: Duration,
 }
 
@@ -70,7 +70,7 @@ impl Fetcher {
         let request = Request::get(url)
             .header(ACCEPT, types.join(", "))
             .header(USER_AGENT, AGENT)
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(unreachable)?;
         let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
         if head.status != StatusCode::OK {
@@ -80,6 +80,38 @@ impl Fetcher {
         let fresh_for = fresh_for(&head.headers);
         let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
         Ok(Document { body, fresh_for })
+    }
+}
+
+/// Where a request has an answer that is read even when it is an error.
+#[cfg(feature = "login")]
+impl Fetcher {
+    /// Sends a request and reads its answer, within the timeout and [`MAX_LEN`]. An OAuth endpoint
+    /// answers with 200, 400 or 401 (RFC 6749 §5.1, §5.2); anything else is a failure, and a
+    /// redirect is one of those.
+    pub(super) async fn send(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<http::Response<Vec<u8>>, FetchError> {
+        let answered = tokio::time::timeout(self.timeout, self.send_slowly(request)).await;
+        answered.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+    }
+
+    async fn send_slowly(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<http::Response<Vec<u8>>, FetchError> {
+        let mut request = request.map(|body| Full::from(Bytes::from(body)));
+        request.headers_mut().insert(USER_AGENT, http::HeaderValue::from_static(AGENT));
+        let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
+        if ![StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED]
+            .contains(&head.status)
+        {
+            return Err(FetchError::Status { status: head.status.as_u16() });
+        }
+        check_content_type(&head.headers, &["application/json"])?;
+        let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
+        Ok(http::Response::from_parts(head, body.to_vec()))
     }
 }
 

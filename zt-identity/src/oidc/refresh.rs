@@ -108,6 +108,24 @@ impl RefreshOptions {
         self
     }
 
+    /// What fetches the documents of this issuer.
+    pub(super) fn fetcher(&self, issuer: &Issuer) -> Result<Fetcher, DiscoverError> {
+        let tls = match &self.tls {
+            Some(tls) => tls.clone(),
+            None if issuer.is_loopback() => {
+                builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
+            }
+            None => builder()?.with_native_roots().map_err(tls_error)?.with_no_client_auth(),
+        };
+        Ok(Fetcher::new(tls, self.timeout))
+    }
+
+    /// How long one document may take.
+    #[cfg(feature = "login")]
+    pub(super) const fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     /// How long keys are fresh that their server calls fresh for this long.
     fn fresh_for(&self, said: Option<Duration>) -> Duration {
         let at_least = MIN_TIME_TO_LIVE.min(self.time_to_live);
@@ -126,17 +144,10 @@ impl Refresh {
     pub(super) fn start(
         issuer: Issuer,
         published: Arc<Published>,
-        mut options: RefreshOptions,
+        options: RefreshOptions,
     ) -> Result<Self, DiscoverError> {
         let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
-        let tls = match options.tls.take() {
-            Some(tls) => tls,
-            None if issuer.is_loopback() => {
-                builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-            }
-            None => builder()?.with_native_roots().map_err(tls_error)?.with_no_client_auth(),
-        };
-        let fetcher = Fetcher::new(tls, options.timeout);
+        let fetcher = options.fetcher(&issuer)?;
         let clock = Arc::clone(&options.clock);
         let refresher = Refresher { issuer, published, options, fetcher, body: Bytes::new() };
         Ok(Self { clock, task: runtime.spawn(refresher.run()).abort_handle() })
@@ -231,7 +242,7 @@ impl Refresher {
             return Err(FetchError::OtherIssuer { found: excerpt(issuer) });
         }
         let url = text("jwks_uri");
-        if !self.issuer.admits_keys_at(url) {
+        if !self.issuer.admits_endpoint(url) {
             return Err(FetchError::KeysUrl { found: excerpt(url) });
         }
         Ok(url.to_owned())
