@@ -28,7 +28,7 @@ use crate::index::{Path, RuleNo};
 use crate::policy::Effect;
 use crate::program::{ActionTest, Node, NodeNo, Program, Rule, ScopeTest, Tables};
 use crate::symbol::{
-    Capacity, EntityNo, Facts, Layer, RecordNo, Span, Store, Symbol, Term, Workbench, at,
+    Capacity, EntityNo, Facts, Layer, Mark, RecordNo, Span, Store, Symbol, Term, Workbench, at,
 };
 use crate::term::{self, Stop, boolean, entity, long, text};
 
@@ -83,6 +83,14 @@ impl Scratch {
     pub const fn asked(&self) -> usize {
         self.asked
     }
+}
+
+/// How much a [`Run`] knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    overlaid: usize,
+    parents: usize,
+    made: Mark,
 }
 
 /// What is asked, as numbers.
@@ -268,6 +276,19 @@ impl<'a> Run<'a> {
         let parents = Span::new(parents, self.parents.len())?;
         self.overlay.push(Overlaid { entity, facts, parents });
         Ok(())
+    }
+
+    /// How much is known, so that what is known later can be forgotten.
+    pub(crate) const fn mark(&self) -> Known {
+        Known { overlaid: self.overlay.len(), parents: self.parents.len(), made: self.store.mark() }
+    }
+
+    /// Forgets what was known since, but for the numbers of texts and entities.
+    pub(crate) fn forget(&mut self, since: Known) {
+        self.bench.clear();
+        self.overlay.truncate(since.overlaid);
+        self.parents.truncate(since.parents);
+        self.store.rewind(since.made);
     }
 
     /// The context of the fields that lie on the bench.

@@ -94,6 +94,8 @@ pub mod decide;
 pub mod explain;
 pub mod model;
 pub mod set;
+pub mod batch;
+pub mod reach;
 pub mod folder;
 pub mod live;
 

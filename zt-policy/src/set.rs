@@ -184,6 +184,18 @@ impl PolicySet {
         self.program.as_ref()
     }
 
+    /// The entities that every request sees.
+    #[must_use]
+    pub const fn entities(&self) -> &Arc<Entities> {
+        &self.entities
+    }
+
+    /// What a forbid does that cannot be evaluated.
+    #[must_use]
+    pub const fn forbid_error(&self) -> OnForbidError {
+        self.on_forbid_error
+    }
+
     /// The answer to one question, before it becomes part of a decision.
     ///
     /// # Errors
@@ -261,7 +273,7 @@ impl<'a> Session<'a> {
 
 /// Lends the memory of this thread. Where it is already lent, or gone with its thread, new memory
 /// does as well.
-fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
+pub(crate) fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local! {
         static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
     }
@@ -272,7 +284,8 @@ fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
     decided
 }
 
-fn answer(outcome: Result<Outcome, Stop>) -> Answer {
+/// An outcome as an answer.
+pub(crate) fn answer(outcome: Result<Outcome, Stop>) -> Answer {
     match outcome {
         Ok(Outcome::Allow { policy }) => allow(policy),
         Ok(Outcome::Forbidden { policy }) => Answer::forbidden(policy),

@@ -22,7 +22,9 @@ use zt_policy::entity::{Entities, Entity, Request};
 use zt_policy::evaluate::{OnForbidError, Outcome, authorize};
 use zt_policy::model;
 use zt_policy::name::{EntityType, EntityUid};
+use zt_policy::policy::{Scope, Target};
 use zt_policy::program::Program;
+use zt_policy::reach;
 use zt_policy::set::PolicySet;
 use zt_policy::value::{Record, Value};
 
@@ -280,6 +282,91 @@ proptest! {
             });
         }
     }
+
+    #[test]
+    fn requests_asked_together_are_answered_as_one_by_one(
+        policies in vec(select(MODEL_POLICIES), 1..12),
+        caller in caller(),
+        asked in vec((select(&["read", "write"][..]).prop_map(Action::new), resource()), 0..8),
+        context in context(),
+    ) {
+        let set = model_set(&policies);
+        for mode in MODES {
+            let set = set.clone().on_forbid_error(mode);
+            let alone: Vec<_> = asked
+                .iter()
+                .map(|(action, resource)| set.decide(&Asked::new(&caller, action, resource, &context)))
+                .collect();
+            let pairs = asked.iter().map(|(action, resource)| (action, resource));
+            let together = set.decide_all(&caller, &context, pairs);
+            prop_assert_eq!(together.len(), alone.len());
+            for (one, other) in together.iter().zip(&alone) {
+                prop_assert!(one.answers().eq(other.answers()));
+                prop_assert_eq!(one.version(), other.version());
+            }
+            let action = Action::new("read");
+            let seen = set.search(&caller, &action, &context, asked.iter().map(|(_, it)| it));
+            let expected = asked.iter().map(|(_, resource)| resource).filter(|resource| {
+                set.decide(&Asked::new(&caller, &action, resource, &context)).is_allowed()
+            });
+            prop_assert!(seen.iter().map(|permit| permit.resource()).eq(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_within_reach_and_what_no_condition_keeps_out_is_allowed(
+        policies in vec(select(MODEL_POLICIES), 1..12),
+        caller in caller(),
+        resource in resource(),
+        context in context(),
+        action in select(&["read", "write"][..]),
+    ) {
+        let set = model_set(&policies);
+        let action = Action::new(action);
+        let request = Asked::new(&caller, &action, &resource, &context);
+        let allowed = set.decide(&request).is_allowed();
+        let Ok(reach) = set.reach(&caller, &action, &context) else {
+            prop_assert!(!allowed);
+            return Ok(());
+        };
+        let extents: Vec<_> = std::iter::once(&reach.workload).chain(&reach.user).collect();
+        let lies_in = |named: &reach::Named| resource_lies_in(&named.resource, &resource, set.entities());
+        if allowed {
+            prop_assert!(extents.iter().all(|extent| extent.permits.iter().any(lies_in)));
+            let uid = uid(resource.kind(), resource.id());
+            prop_assert!(reach.named().is_none_or(|named| named.contains(&uid)));
+        }
+        let is_free = |extent: &&reach::Extent| {
+            extent.permits.iter().any(|permit| !permit.is_conditional && lies_in(permit))
+                && !extent.forbids.iter().any(lies_in)
+        };
+        let is_askable = set.explain(&request).iter().all(|(_, explained)| explained.is_ok());
+        if is_askable && extents.iter().all(is_free) {
+            prop_assert!(allowed);
+        }
+    }
+}
+
+fn model_set(policies: &[&str]) -> PolicySet {
+    let named = |(n, policy): (usize, &&str)| format!("@id(\"{n}\") {policy}");
+    let text: Vec<_> = policies.iter().enumerate().map(named).collect();
+    let base = data::entities("base", MODEL_BASE).unwrap();
+    PolicySet::parse("p", &text.join("\n")).unwrap().with_entities(base)
+}
+
+fn resource_lies_in(scope: &Scope, resource: &Resource, base: &Entities) -> bool {
+    let Ok(kind) = EntityType::parse(resource.kind()) else { return false };
+    let uid = EntityUid::new(kind, resource.id());
+    match scope {
+        Scope::Any => true,
+        Scope::Eq(Target::Entity(wanted)) => uid == *wanted,
+        Scope::In(Target::Entity(ancestor)) => base.is_in(&uid, ancestor),
+        Scope::Is(kind) => uid.kind() == kind,
+        Scope::IsIn(kind, Target::Entity(ancestor)) => {
+            uid.kind() == kind && base.is_in(&uid, ancestor)
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// More with `PROPTEST_CASES`.
@@ -328,6 +415,12 @@ const MODEL_POLICIES: &[&str] = &[
     r#"permit (principal, action, resource) when { principal.auth_time <= context.time };"#,
     r#"permit (principal, action, resource) when { resource.tags.containsAny(principal.groups) };"#,
     r#"permit (principal, action, resource) when { resource.nested.deep == {a: [1, 2]} };"#,
+    r#"permit (principal is User, action, resource == Order::"1");"#,
+    r#"permit (principal, action, resource == Order::"2") when { Order::"2".owner == "alice" };"#,
+    r#"permit (principal, action, resource) when { resource has owner && context.workload.tier == 1 };"#,
+    r#"permit (principal, action, resource in Folder::"f") when { Order::"1" in resource || true };"#,
+    r#"permit (principal is Workload, action, resource is Order);"#,
+    r#"forbid (principal, action, resource == Order::"0") when { principal in Role::"staff" };"#,
     r#"forbid (principal, action, resource) when { context.tenant == "a" };"#,
     r#"forbid (principal, action, resource) when { context has tenant && context.tenant == "b" };"#,
     r#"forbid (principal, action, resource) unless { context.device.managed };"#,

@@ -5,15 +5,16 @@ use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::algorithm::NoRandomness;
-use zt_identity::oidc::access_token::{AccessToken, AccessTokenError, AccessTokenVerifier};
+use zt_identity::oidc::access_token::{AccessToken, AccessTokenError};
+use zt_identity::oidc::issuers::Issuers;
 use zt_identity::oidc::verdict_cache::CachedAccessTokenVerifier;
 use zt_identity::possession::binding::Binding;
 
 use crate::demand::VerifyToken;
 use crate::denial::{Denial, Refusal};
 
-/// The access tokens of one issuer, and how they have to belong to who sends them (T-16). A clone
-/// shares the issuer's keys.
+/// The access tokens of an issuer, or of several, and how they have to belong to who sends them
+/// (T-16). A clone shares the issuers' keys.
 #[derive(Clone, Debug)]
 pub struct AccessTokens {
     verifier: Verifier,
@@ -22,7 +23,7 @@ pub struct AccessTokens {
 
 #[derive(Clone, Debug)]
 enum Verifier {
-    EachTime(AccessTokenVerifier),
+    EachTime(Issuers),
     Cached(CachedAccessTokenVerifier),
 }
 
@@ -33,7 +34,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         match self {
-            Self::EachTime(verifier) => verifier.verify(token, now),
+            Self::EachTime(issuers) => issuers.verify(token, now),
             Self::Cached(verifier) => verifier.verify(token, now),
         }
     }
@@ -48,15 +49,15 @@ enum Possession {
 impl AccessTokens {
     /// Whoever holds a token is its user; one that is bound to anything is refused.
     #[must_use]
-    pub const fn bearer(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Bearer }
+    pub fn bearer(issuers: impl Into<Issuers>) -> Self {
+        Self { verifier: Verifier::EachTime(issuers.into()), possession: Possession::Bearer }
     }
 
     /// Only the workload whose certificate a token names is its user (RFC 8705 §3); one that is
     /// bound to nothing is refused.
     #[must_use]
-    pub const fn certificate_bound(verifier: AccessTokenVerifier) -> Self {
-        Self { verifier: Verifier::EachTime(verifier), possession: Possession::Certificate }
+    pub fn certificate_bound(issuers: impl Into<Issuers>) -> Self {
+        Self { verifier: Verifier::EachTime(issuers.into()), possession: Possession::Certificate }
     }
 
     /// The same tokens, of which so many that were good are remembered for a while instead of
@@ -67,11 +68,11 @@ impl AccessTokens {
     ///
     /// [`NoRandomness`] when there is none for the key of the cache.
     pub fn cached(self, capacity: usize) -> Result<Self, NoRandomness> {
-        let verifier = match self.verifier {
-            Verifier::EachTime(verifier) => verifier,
-            Verifier::Cached(cached) => cached.verifier().clone(),
+        let issuers = match self.verifier {
+            Verifier::EachTime(issuers) => issuers,
+            Verifier::Cached(cached) => cached.issuers().clone(),
         };
-        Ok(Self { verifier: Verifier::Cached(verifier.cached(capacity)?), ..self })
+        Ok(Self { verifier: Verifier::Cached(issuers.cached(capacity)?), ..self })
     }
 }
 

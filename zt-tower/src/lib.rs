@@ -11,6 +11,7 @@ pub mod record;
 pub mod authenticate;
 pub mod authorize;
 pub mod zero_trust;
+pub mod bundle_endpoint;
 #[cfg(feature = "axum")]
 pub mod extract;
 

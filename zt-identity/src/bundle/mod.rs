@@ -16,11 +16,14 @@
 //! them. There each root stands for itself: one that cannot be a root is left out, as to go on with
 //! yesterday's bundle would be to believe a root that was withdrawn since.
 //!
+//! A [`BundleEndpoint`] serves our own bundle to others.
+//!
 //! A [`BundleSet`] answers for one trust domain at a time, so that no authority vouches for a name
 //! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them. With the
 //! bundles it holds what their authorities have taken back, so that whoever is handed the one cannot
 //! forget the other: [`revocation`](crate::revocation) says how lists are obeyed.
 
+mod endpoint;
 mod map;
 mod publish;
 mod spiffe;
@@ -33,6 +36,7 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
+pub use self::endpoint::{BundleAnswer, BundleEndpoint, SequenceError};
 pub use self::map::{BundleMap, BundleMapError};
 pub use self::spiffe::{
     DEFAULT_REFRESH_HINT, IgnoredKey, IgnoredKeyReason, MAX_BUNDLE_LEN, MAX_REFRESH_HINT,

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use zt_core::attribute::{Attributes, Value as Fact};
-use zt_core::principal::{Device, User, Workload, WorkloadId};
-use zt_core::request::{Context, Question, Request, Subject};
+use zt_core::principal::{Device, Principal, User, Workload, WorkloadId};
+use zt_core::request::{Action, Context, Question, Request, Resource, Subject};
 use zt_core::spiffe::SpiffeId;
 
 use super::{ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, SPIFFE_FACTS, USER_FACTS};
@@ -24,11 +24,23 @@ use crate::value::MAX_VALUE_DEPTH;
 /// Everyone and everything behind one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loaded {
+    caller: Caller,
+    target: Target,
+}
+
+/// What all requests of one caller share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
     workload: EntityNo,
     user: Option<EntityNo>,
+    context: RecordNo,
+}
+
+/// What is to be done, and to what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
     action: EntityNo,
     resource: EntityNo,
-    context: RecordNo,
 }
 
 impl Loaded {
@@ -38,13 +50,28 @@ impl Loaded {
     ///
     /// [`Stop::Error`] where it is about someone whom the model does not know.
     pub(crate) fn asked(&self, question: &Question<'_>) -> Result<Asked, Stop> {
-        let principal = match (question.subject(), self.user) {
-            (Subject::User(_), Some(user)) => user,
-            (Subject::Workload(_), _) => self.workload,
-            _ => return Err(Stop::Error),
-        };
-        let Self { action, resource, context, .. } = *self;
-        Ok(Asked { principal, action, resource, context })
+        match question.subject() {
+            Subject::Workload(_) => Ok(self.caller.workload_asks(self.target)),
+            Subject::User(_) => self.caller.user_asks(self.target).ok_or(Stop::Error),
+            _ => Err(Stop::Error),
+        }
+    }
+}
+
+impl Caller {
+    /// The question about the workload.
+    pub(crate) const fn workload_asks(&self, target: Target) -> Asked {
+        self.asked(self.workload, target)
+    }
+
+    /// The question about the user, where there is one.
+    pub(crate) fn user_asks(&self, target: Target) -> Option<Asked> {
+        self.user.map(|user| self.asked(user, target))
+    }
+
+    const fn asked(&self, principal: EntityNo, target: Target) -> Asked {
+        let Target { action, resource } = target;
+        Asked { principal, action, resource, context: self.context }
     }
 }
 
@@ -54,15 +81,41 @@ impl Loaded {
 ///
 /// [`Stop::Error`] where [`ask`](super::ask) refuses it, [`Stop::Full`] beyond a limit.
 pub(crate) fn load(run: &mut Run<'_>, request: &Request<'_>) -> Result<Loaded, Stop> {
-    let caller = request.principal();
-    let words = run.tables().vocabulary;
+    let caller = load_caller(run, request.principal(), request.context())?;
+    let target = load_target(run, request.action(), request.resource())?;
+    Ok(Loaded { caller, target })
+}
+
+/// Numbers a caller, and what it calls in.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_caller(
+    run: &mut Run<'_>,
+    caller: &Principal,
+    given: &Context,
+) -> Result<Caller, Stop> {
     let workload = workload(run, caller.workload())?;
     let user = caller.user().map(|it| user(run, it)).transpose()?;
-    let resource = resource(run, request.resource())?;
-    let action = run.store.symbol(request.action().name())?;
-    let action = run.store.entity(word(words.action_type)?, action)?;
-    let context = context(run, request.context(), workload, user, caller.device())?;
-    Ok(Loaded { workload, user, action, resource, context })
+    let context = context(run, given, workload, user, caller.device())?;
+    Ok(Caller { workload, user, context })
+}
+
+/// Numbers what is to be done to what.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_target(
+    run: &mut Run<'_>,
+    action: &Action,
+    target: &Resource,
+) -> Result<Target, Stop> {
+    let resource = resource(run, target)?;
+    let name = run.store.symbol(action.name())?;
+    let action = run.store.entity(word(run.tables().vocabulary.action_type)?, name)?;
+    Ok(Target { action, resource })
 }
 
 /// Every program has the words; without one, nothing can be said.
@@ -164,7 +217,7 @@ fn user(run: &mut Run<'_>, user: &User) -> Result<EntityNo, Stop> {
     known(run, words.user_type, id, parents)
 }
 
-fn resource(run: &mut Run<'_>, resource: &zt_core::request::Resource) -> Result<EntityNo, Stop> {
+fn resource(run: &mut Run<'_>, resource: &Resource) -> Result<EntityNo, Stop> {
     if OWN_TYPES.contains(&resource.kind()) || !is_entity_type(resource.kind()) {
         return Err(Stop::Error);
     }

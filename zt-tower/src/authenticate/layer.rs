@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 use tower_layer::Layer;
+use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::{Clock, SystemClock, Timestamp};
@@ -90,6 +91,9 @@ fn current_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusa
     };
     if now > peer.not_after() {
         return Err(Refusal::new(Denial::NoCredential, "peer_expired"));
+    }
+    if parts.extensions.get::<Lease>().is_some_and(|lease| lease.check(now).is_err()) {
+        return Err(Refusal::new(Denial::NoCredential, "peer_not_supported"));
     }
     Ok(peer)
 }

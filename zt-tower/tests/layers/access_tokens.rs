@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use zt_core::principal::User;
 use zt_identity::jwk::JwkSet;
 use zt_identity::oidc::access_token::AccessTokenVerifier;
+use zt_identity::oidc::claim_mapping::ClaimMapping;
+use zt_identity::oidc::issuers::Issuers;
 use zt_identity::oidc::keys::IssuerKeys;
 use zt_tower::access_tokens::AccessTokens;
 use zt_tower::caller::Caller;
@@ -30,11 +32,16 @@ impl Issuer {
     }
 
     fn verifier(&self) -> AccessTokenVerifier {
+        self.verifier_for(ISSUER, ClaimMapping::default())
+    }
+
+    fn verifier_for(&self, url: &str, mapping: ClaimMapping) -> AccessTokenVerifier {
         let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
         let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
-        AccessTokenVerifier::builder(ISSUER)
+        AccessTokenVerifier::builder(url)
             .unwrap()
             .audience("orders")
+            .mapping(mapping)
             .keys(IssuerKeys::fixed(JwkSet::parse(set.to_string().as_bytes()).unwrap()))
             .build()
             .unwrap()
@@ -124,6 +131,42 @@ async fn a_remembered_token_still_has_to_belong_to_its_sender() {
     let (statuses, reasons) = answers(tokens, &bearers).await;
     assert_eq!(statuses, [200, 200, 401, 401, 200]);
     assert_eq!(reasons, ["token_of_another_connection"; 2]);
+}
+
+#[tokio::test]
+async fn each_of_several_issuers_vouches_for_its_own_users_and_for_no_others() {
+    const OTHER: &str = "https://partners.example.com";
+    let (staff, partners) = (Issuer::new(1), Issuer::new(2));
+    let of = |url: &str| claims(&json!({ "iss": url, "groups": ["admins"] }));
+    let prefixed = |prefix: &str| ClaimMapping::subject_only().groups("groups", prefix);
+    let issuers = Issuers::new([
+        staff.verifier_for(ISSUER, prefixed("staff:")),
+        partners.verifier_for(OTHER, prefixed("partner:")),
+    ])
+    .unwrap();
+    let bearers = [
+        staff.sign(&of(ISSUER)),
+        partners.sign(&of(OTHER)),
+        staff.sign(&of(OTHER)),
+        partners.sign(&of(ISSUER)),
+        staff.sign(&of("https://evil.example.com")),
+    ];
+    for tokens in [
+        AccessTokens::bearer(issuers.clone()),
+        AccessTokens::bearer(issuers.clone()).cached(16).unwrap(),
+    ] {
+        let again = [bearers.as_slice(), &bearers].concat();
+        let (statuses, reasons) = answers(tokens, &again).await;
+        assert_eq!(statuses, [[200, 200, 401, 401, 401]; 2].concat());
+        let refused = ["token_bad_signature", "token_bad_signature", "token_of_another_issuer"];
+        assert_eq!(reasons, [refused; 2].concat());
+    }
+    let (statuses, _) = answers(
+        AccessTokens::certificate_bound(issuers),
+        &[bound(), of(OTHER)].map(|claims| staff.sign(&claims)),
+    )
+    .await;
+    assert_eq!(statuses, [200, 401]);
 }
 
 #[tokio::test]

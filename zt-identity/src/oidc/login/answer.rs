@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::StatusCode;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken,
@@ -146,7 +148,13 @@ impl<'c> AsyncHttpClient<'c> for Fetcher {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, FetchError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
+        Box::pin(async {
+            // An error is answered in JSON, too (RFC 6749 §5.2).
+            let statuses = [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED];
+            let request = request.map(Bytes::from);
+            let answer = self.send(request, &statuses, &["application/json"]).await?;
+            Ok(answer.map(Vec::from))
+        })
     }
 }
 

@@ -131,7 +131,7 @@ impl RelyingPartyBuilder {
         let redirect_uri = RedirectUrl::from_url(own_url("redirect_uri", &self.redirect_uri)?);
         let after = self.post_logout_redirect_uri.as_deref();
         let after = after.map(|uri| own_url("post_logout_redirect_uri", uri)).transpose()?;
-        let fetcher = self.fetch.fetcher(&self.issuer)?;
+        let provider = Provider::new(self.issuer.clone(), &self.fetch)?;
         let patience = self.fetch.patience();
         let keys = match self.keys {
             Some(keys) => keys,
@@ -143,7 +143,7 @@ impl RelyingPartyBuilder {
             None => id_tokens,
         };
         Ok(RelyingParty(Arc::new(Parts {
-            provider: Provider::new(self.issuer, fetcher),
+            provider,
             issuer,
             client_id: self.client_id,
             client_secret: self.client_secret,

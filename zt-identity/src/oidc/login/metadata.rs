@@ -23,6 +23,7 @@ use crate::excerpt::excerpt;
 use crate::json::Object;
 use crate::oidc::fetch::{FetchError, Fetcher};
 use crate::oidc::issuer::Issuer;
+use crate::oidc::refresh::{DiscoverError, RefreshOptions};
 
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 const USABLE_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -75,7 +76,7 @@ impl Metadata {
 
 fn endpoint(issuer: &Issuer, name: &'static str, url: &str) -> Result<Url, ProviderError> {
     let refused = || ProviderError::Endpoint { name, found: excerpt(url) };
-    if !issuer.admits_endpoint(url) || url.contains('#') {
+    if !issuer.admits_keys_at(url) || url.contains('#') {
         return Err(refused());
     }
     Url::parse(url).map_err(|_| refused())
@@ -85,6 +86,7 @@ fn endpoint(issuer: &Issuer, name: &'static str, url: &str) -> Result<Url, Provi
 #[derive(Debug)]
 pub(super) struct Provider {
     issuer: Issuer,
+    discovery_url: String,
     fetcher: Fetcher,
     heard: Mutex<Heard>,
 }
@@ -96,8 +98,10 @@ struct Heard {
 }
 
 impl Provider {
-    pub(super) fn new(issuer: Issuer, fetcher: Fetcher) -> Self {
-        Self { issuer, fetcher, heard: Mutex::default() }
+    pub(super) fn new(issuer: Issuer, options: &RefreshOptions) -> Result<Self, DiscoverError> {
+        let discovery_url = options.discovery_url_of(&issuer)?;
+        let fetcher = options.fetcher(&issuer)?;
+        Ok(Self { issuer, discovery_url, fetcher, heard: Mutex::default() })
     }
 
     pub(super) const fn fetcher(&self) -> &Fetcher {
@@ -126,8 +130,7 @@ impl Provider {
     }
 
     async fn fetch(&self) -> Result<Metadata, ProviderError> {
-        let url = self.issuer.discovery_url();
-        let document = self.fetcher.get(&url, &["application/json"]).await?;
+        let document = self.fetcher.get(&self.discovery_url, &["application/json"]).await?;
         Metadata::parse(&document.body, &self.issuer)
     }
 }
