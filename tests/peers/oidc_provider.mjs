@@ -8,7 +8,6 @@
 //     redirect_uris, post_logout_redirect_uris    of the clients; loopback ones on port 8080
 //     algorithms                                  that it has keys for, of ES256, RS256, PS256, EdDSA
 //     id_token_alg                                that it signs ID tokens with, ES256
-//     iss                                         false leaves `iss` out of responses (RFC 9207)
 //
 // It answers with one line, its URL. Then "rotate" replaces every key by a new one of another name,
 // which is answered with "rotated".
@@ -49,7 +48,7 @@ async function start(issuer, options) {
   generation += 1;
   const uris = {
     redirect_uris: options.redirect_uris ?? ['http://127.0.0.1:8080/signed-in'],
-    post_logout_redirect_uris: options.post_logout_redirect_uris ?? ['http://127.0.0.1:8080/'],
+    post_logout_redirect_uris: options.post_logout_redirect_uris ?? ['http://127.0.0.1:8080/signed-out'],
   };
   const client = {
     grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
@@ -111,19 +110,7 @@ async function start(issuer, options) {
   const callback = provider.callback();
   return (request, response) => (request.url.startsWith('/interaction/')
     ? interaction(provider, request, response).catch((error) => response.writeHead(400).end(`${error}`))
-    : callback(request, withoutIss(response, options.iss === false)));
-}
-
-// As providers that predate RFC 9207 answer.
-function withoutIss(response, leaveOut) {
-  if (leaveOut) {
-    const set = response.setHeader;
-    response.setHeader = function setHeader(name, value) {
-      const answer = name.toLowerCase() === 'location' ? value.replace(/[?&]iss=[^&]*/, '') : value;
-      return set.call(this, name, answer);
-    };
-  }
-  return response;
+    : callback(request, response));
 }
 
 const page = (title, body) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title>

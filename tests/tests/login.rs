@@ -19,7 +19,7 @@ use zt_tests::oidc_provider::{Browser, OidcProvider, is_present};
 
 const MFA: &str = "urn:example:mfa";
 const HERE: &str = "http://127.0.0.1:8080/signed-in";
-const AFTER: &str = "http://127.0.0.1:8080/";
+const AFTER: &str = "http://127.0.0.1:8080/signed-out";
 
 /// A provider, a client of it and a browser.
 struct Scene {

@@ -73,7 +73,8 @@ pub enum LoginError {
 }
 
 impl LoginError {
-    /// Whose fault it is.
+    /// Whose fault it is: the authority's when the provider is not there or not well, the embedding
+    /// program's when the provider does not know it, else that of whoever sent the browser.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
@@ -83,6 +84,12 @@ impl LoginError {
             Self::IdToken(error) => error.fault(),
             Self::Randomness(_) | Self::NoEndSession => Fault::Authority,
             Self::NoRefreshToken => Fault::Caller,
+            // RFC 6749 §4.1.2.1.
+            Self::Refused { error }
+                if matches!(&**error, "server_error" | "temporarily_unavailable") =>
+            {
+                Fault::Authority
+            }
             Self::Response(_)
             | Self::AnotherClient
             | Self::TooLate { .. }
@@ -114,5 +121,18 @@ impl LoginError {
             Self::NoRefreshToken => "no_refresh_token",
             Self::NoEndSession => "no_end_session",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_is_not_well_is_not_the_fault_of_its_users() {
+        let fault = |error: &str| LoginError::Refused { error: error.into() }.fault();
+        assert_eq!(fault("access_denied"), Fault::Peer);
+        assert_eq!(fault("server_error"), Fault::Authority);
+        assert_eq!(fault("temporarily_unavailable"), Fault::Authority);
     }
 }
