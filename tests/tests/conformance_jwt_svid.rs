@@ -137,10 +137,8 @@ fn compare(case: &Value) -> Result<(), String> {
         (Ok(_), _) if valid => Ok(()),
         (Ok(_), _) => Err("accepted, expected a refusal".into()),
         (Err(error), _) if valid => Err(format!("refused: {error}")),
-        (Err(error), Some(kind)) if !kinds(&error).contains(&kind) => {
-            Err(format!("refused as {error:?}, expected {kind}"))
-        }
-        (Err(_), _) => Ok(()),
+        (Err(error), Some(kind)) if kinds(&error).contains(&kind) => Ok(()),
+        (Err(error), kind) => Err(format!("refused as {error:?}, expected {kind:?}")),
     }
 }
 

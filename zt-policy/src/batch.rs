@@ -228,7 +228,7 @@ impl Answers {
 }
 
 const fn is_allow(outcome: &Result<Outcome, Stop>) -> bool {
-    matches!(outcome, Ok(Outcome::Allow { .. }))
+    matches!(outcome, Ok(Outcome::Allow { .. } | Outcome::AllowByDefault))
 }
 
 #[cfg(test)]

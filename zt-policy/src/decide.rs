@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use crate::compile::MAX_ANCESTORS;
 use crate::entity::{Entities, Entity, Request};
+use crate::evaluate::default::Side;
 use crate::evaluate::{OnForbidError, Outcome};
 use crate::expr::{BinaryOp, Function, Var};
 use crate::index::{Path, RuleNo};
@@ -328,9 +329,24 @@ impl<'a> Run<'a> {
     ) -> Result<Outcome, Stop> {
         self.climb_all(asked)?;
         let above = std::mem::take(self.above);
-        let outcome = self.first(asked, &above, on_forbid_error);
+        let first = self.first(asked, &above, on_forbid_error);
+        let outcome = first.map(|first| {
+            let outcome = first.outcome(self.tables, on_forbid_error);
+            let is_open = outcome == Outcome::NotPermitted && self.is_unselected(asked, &above);
+            if is_open { Outcome::AllowByDefault } else { outcome }
+        });
         *self.above = above;
-        outcome.map(|first| first.outcome(self.tables, on_forbid_error))
+        outcome
+    }
+
+    /// Whether it is allowed where no policy applies.
+    fn is_unselected(&self, asked: Asked, [principals, _, resources]: &[Vec<EntityNo>; 3]) -> bool {
+        let Some(selection) = &self.tables.selection else { return false };
+        let (entity, above) = match selection.side {
+            Side::Principal => (asked.principal, principals),
+            Side::Resource => (asked.resource, resources),
+        };
+        !selection.selects(entity, self.store.kind(entity), above)
     }
 
     fn first(

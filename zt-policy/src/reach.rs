@@ -10,7 +10,8 @@
 //! 3. of what is left, the scope of the resource is told, and whether it is all that is still
 //!    asked.
 //!
-//! So a resource that is allowed lies in the scope of one of the permits, of the workload and, where
+//! So, unless a [default](crate::evaluate::default) allows what no policy selects, a resource that
+//! is allowed lies in the scope of one of the permits, of the workload and, where
 //! there is one, of the user; and one that lies in the scope of an unconditional permit, for all
 //! who are asked, and in that of no forbid, is allowed. A list can be asked for what lies in these
 //! scopes, instead of for everything; what it finds is then decided, with
@@ -26,6 +27,7 @@ use zt_core::principal::Principal;
 use zt_core::request::{Action, Context, Request, Resource, SubjectKind};
 use zt_core::verified::Verified;
 
+use crate::evaluate::default::DefaultEffect;
 use crate::evaluate::expression::evaluate;
 use crate::expr::{BinaryOp, Expr, Var};
 use crate::model::{self, Asked, OWN_TYPES, Unaskable};
@@ -52,6 +54,8 @@ pub struct Extent {
     pub permits: Vec<Named>,
     /// The forbids that could apply or err, in the order of the set.
     pub forbids: Vec<Named>,
+    /// Whether what no policy selects is allowed too, by the default of the set.
+    pub by_default: bool,
 }
 
 /// The resources that one policy names.
@@ -107,8 +111,8 @@ impl PolicySet {
         let (mut workload, mut user) = (Err(Unaskable::UnknownSubject), None);
         let request = Request::new(caller, action, &nothing, context);
         let decision = Decision::of(&request, self.version(), |question| {
-            let extent =
-                model::ask(question, self.entities()).map(|asked| extent(self.policies(), &asked));
+            let extent = model::ask(question, self.entities())
+                .map(|asked| extent(self.policies(), &asked, self.default_effect()));
             match question.subject().kind() {
                 SubjectKind::Workload => workload = extent,
                 SubjectKind::User => user = Some(extent),
@@ -139,12 +143,19 @@ impl Reach {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let user = self.user.as_ref();
-        self.workload.permits.is_empty() || user.is_some_and(|user| user.permits.is_empty())
+        self.workload.is_empty() || user.is_some_and(Extent::is_empty)
     }
 }
 
 impl Extent {
+    const fn is_empty(&self) -> bool {
+        self.permits.is_empty() && !self.by_default
+    }
+
     fn named(&self) -> Option<BTreeSet<&EntityUid>> {
+        if self.by_default {
+            return None;
+        }
         let mut all = BTreeSet::new();
         for permit in &self.permits {
             let Scope::Eq(Target::Entity(uid)) = &permit.resource else { return None };
@@ -154,9 +165,10 @@ impl Extent {
     }
 }
 
-fn extent(policies: &[Policy], asked: &Asked) -> Extent {
+fn extent(policies: &[Policy], asked: &Asked, default_effect: DefaultEffect) -> Extent {
     let caller = Caller::of(asked);
-    let mut extent = Extent::default();
+    let by_default = default_effect != DefaultEffect::Deny;
+    let mut extent = Extent { by_default, ..Extent::default() };
     for policy in policies {
         let Some(is_conditional) = caller.is_concerned(policy) else { continue };
         let named = match policy.effect {

@@ -8,3 +8,6 @@ pub mod nonce;
 pub mod dpop;
 pub mod binding;
 pub mod replay;
+pub mod revocations;
+#[cfg(feature = "redis")]
+pub mod redis;

@@ -12,7 +12,9 @@ use zt_core::principal::{Device, Principal, User, Workload, WorkloadId};
 use zt_core::request::{Action, Context, Question, Request, Resource, Subject};
 use zt_core::spiffe::SpiffeId;
 
-use super::{ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, SPIFFE_FACTS, USER_FACTS};
+use super::{
+    ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, ROUTE, SPIFFE_FACTS, USER_FACTS, prefixes,
+};
 use crate::decide::{Asked, Run};
 use crate::extension::datetime::DateTime;
 use crate::extension::ip::IpNet;
@@ -222,8 +224,25 @@ fn resource(run: &mut Run<'_>, resource: &Resource) -> Result<EntityNo, Stop> {
         return Err(Stop::Error);
     }
     facts(run, resource.attributes(), &[])?;
+    let parents = run.parents();
+    for (kind, id) in resource.parents() {
+        if !is_entity_type(kind) {
+            return Err(Stop::Error);
+        }
+        // It may be a caller, whom no policy has to name.
+        let (kind, id) = (run.store.symbol(kind)?, run.store.symbol(id)?);
+        let above = run.store.entity(kind, id)?;
+        run.parent(above);
+    }
+    if resource.kind() == ROUTE {
+        let prefixes = prefixes(resource.id()).ok_or(Stop::Error)?;
+        let kind = run.tables().vocabulary.route_type;
+        if is_named(run, kind) {
+            prefixes.for_each(|prefix| parent(run, kind, prefix));
+        }
+    }
     let (kind, id) = (run.store.symbol(resource.kind())?, run.store.symbol(resource.id())?);
-    known(run, Some(kind), id, run.parents())
+    known(run, Some(kind), id, parents)
 }
 
 fn context(

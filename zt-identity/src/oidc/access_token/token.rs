@@ -41,6 +41,7 @@ pub(in crate::oidc) struct Facts {
     user: User,
     confirmation: Option<Confirmation>,
     id: Option<Arc<str>>,
+    session: Option<Arc<str>>,
     lifetime: Lifetime,
     key_generation: u64,
 }
@@ -57,6 +58,7 @@ impl Facts {
             user,
             confirmation: Confirmation::read(claims)?,
             id: claims::text(claims, "jti")?.map(Arc::from),
+            session: claims::text(claims, "sid")?.map(Arc::from),
             lifetime,
             key_generation,
         })
@@ -162,6 +164,12 @@ impl AccessToken {
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.0.facts.id.as_deref()
+    }
+
+    /// The session it belongs to, where the issuer says so: `sid`.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.0.facts.session.as_deref()
     }
 
     /// The end of its life, without leeway: `exp`.

@@ -1,5 +1,7 @@
 //! Each rule of a configuration.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::json;
 use zt_core::fault::Fault;
@@ -105,7 +107,7 @@ jwt:
     });
     let token = verify("at+jwt", staff.clone()).unwrap();
     assert_eq!(token.subject(), "staff:a@example.com");
-    assert_eq!(token.groups(), ["staff:ops".into()]);
+    assert_eq!(token.groups(), ["staff:ops"].map(Arc::<str>::from));
     assert_eq!(token.user().attributes().get("uid"), Some(&"u-1".into()));
     assert_eq!(verify("JWT", staff).unwrap_err().reason(), "token_of_another_kind");
 
@@ -120,7 +122,7 @@ jwt:
     };
     let token = partner(json!({})).unwrap();
     assert_eq!((token.subject(), token.scopes()), ("partner:bob", &["read".into()][..]));
-    assert_eq!(token.roles(), ["partner:clerk".into()]);
+    assert_eq!(token.roles(), ["partner:clerk"].map(Arc::<str>::from));
     assert_eq!(token.user().attributes().get("tenant"), Some(&"acme".into()));
     for (changes, reason) in [
         (json!({"realm_access": {"roles": ["system-admin"]}}), "token_user_rule"),

@@ -1,5 +1,7 @@
 //! Each rule of several issuers, and the mapping that keeps their names apart.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 use zt_core::attribute::Value;
 use zt_core::fault::Fault;
@@ -151,8 +153,8 @@ fn one_name_at_two_issuers_is_two_names() {
         (staff.groups(), staff.roles()),
         (&["staff:admins".into()][..], &["staff:clerk".into()][..])
     );
-    assert_eq!(partner.groups(), ["partner:admins".into()]);
-    assert_eq!(partner.roles(), ["partner:clerk".into()]);
+    assert_eq!(partner.groups(), ["partner:admins"].map(Arc::<str>::from));
+    assert_eq!(partner.roles(), ["partner:clerk"].map(Arc::<str>::from));
 }
 
 #[test]
@@ -246,7 +248,7 @@ fn a_username_is_a_text_that_is_not_empty() {
 fn what_is_not_mapped_is_not_there() {
     let token = mapped(ClaimMapping::subject_only(), &with(json!({"scope": "read"}))).unwrap();
     assert!(token.groups().is_empty() && token.roles().is_empty());
-    assert_eq!(token.scopes(), ["read".into()]);
+    assert_eq!(token.scopes(), ["read"].map(Arc::<str>::from));
 }
 
 #[test]
@@ -254,7 +256,7 @@ fn scopes_may_stand_in_another_claim_as_text_or_as_an_array() {
     let mapping = || ClaimMapping::subject_only().scopes("scp");
     for scp in [json!("read write"), json!(["read", "write"])] {
         let token = mapped(mapping(), &with(json!({"scp": scp, "scope": "admin"}))).unwrap();
-        assert_eq!(token.scopes(), ["read".into(), "write".into()]);
+        assert_eq!(token.scopes(), ["read", "write"].map(Arc::<str>::from));
     }
     let refused = mapped(mapping(), &with(json!({"scp": [1]}))).unwrap_err();
     assert_eq!(refused, ClaimsError::Malformed { claim: "scope" }.into());
