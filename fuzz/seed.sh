@@ -33,6 +33,19 @@ for path in [
 ]:
     seed("normal_path", path)
 
+# What a browser brings: to return to, to end a login with; and what was stored of one.
+for text in [
+    "/orders/42?tab=items", "//evil.test", "/\\evil.test", "/\t/evil.test", "/.//evil.test",
+    "code=c&state=kT7qJ&iss=http%3A%2F%2Flocalhost%3A1", "error=access_denied&state=kT7qJ",
+    "state=a&state=b", "code=%ff&c%6fde=+", "&&=&code",
+    compact({
+        "issuer": "http://localhost:1", "client_id": "c", "state": "s", "nonce": "n",
+        "verifier": "v", "until": 1, "return_to": "/a", "acr_values": ["mfa"], "max_age": 300,
+        "subject": "alice",
+    }),
+]:
+    seed("login", text)
+
 # Where requests come from.
 for header in [
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",

@@ -65,7 +65,7 @@ impl Issuer {
         format!("{}/.well-known/openid-configuration", self.0.trim_end_matches('/'))
     }
 
-    /// Whether keys of this issuer may be fetched from `url`: over `https`, or from this machine
+    /// Whether an endpoint of this issuer, such as that of its keys, may be at `url`: over `https`, or from this machine
     /// when the issuer is there too.
     pub(super) fn admits_keys_at(&self, url: &str) -> bool {
         let visible = url.bytes().all(|byte| byte.is_ascii_graphic());

@@ -24,3 +24,5 @@ pub mod id_token;
 pub mod event_token;
 pub mod logout_token;
 pub mod security_event_token;
+#[cfg(feature = "login")]
+pub mod login;

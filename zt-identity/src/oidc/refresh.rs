@@ -150,6 +150,30 @@ impl RefreshOptions {
         self
     }
 
+    /// Where the discovery document of this issuer is.
+    pub(super) fn discovery_url_of(&self, issuer: &Issuer) -> Result<String, DiscoverError> {
+        match &self.discovery_url {
+            None => Ok(issuer.discovery_url()),
+            Some(url) if issuer.admits_keys_at(url) => Ok(url.as_ref().into()),
+            Some(url) => Err(DiscoverError::DiscoveryUrl { found: excerpt(url) }),
+        }
+    }
+
+    /// What fetches the documents of this issuer.
+    pub(super) fn fetcher(&self, issuer: &Issuer) -> Result<Fetcher, DiscoverError> {
+        Ok(match (&self.client, &self.tls) {
+            (Some(client), _) => Fetcher::with_client(Arc::clone(client), self.timeout),
+            (None, Some(tls)) => Fetcher::new(tls.clone(), self.timeout),
+            (None, None) => Fetcher::new(default_tls(issuer)?, self.timeout),
+        })
+    }
+
+    /// How long one document may take.
+    #[cfg(feature = "login")]
+    pub(super) const fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     /// How long keys are fresh that their server calls fresh for this long.
     fn fresh_for(&self, said: Option<Duration>) -> Duration {
         let at_least = MIN_TIME_TO_LIVE.min(self.time_to_live);
@@ -168,19 +192,11 @@ impl Refresh {
     pub(super) fn start(
         issuer: Issuer,
         published: Arc<Published>,
-        mut options: RefreshOptions,
+        options: RefreshOptions,
     ) -> Result<Self, DiscoverError> {
         let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
-        let discovery_url = match options.discovery_url.take() {
-            None => issuer.discovery_url(),
-            Some(url) if issuer.admits_keys_at(&url) => url.as_ref().into(),
-            Some(url) => return Err(DiscoverError::DiscoveryUrl { found: excerpt(&url) }),
-        };
-        let fetcher = match (options.client.take(), options.tls.take()) {
-            (Some(client), _) => Fetcher::with_client(client, options.timeout),
-            (None, Some(tls)) => Fetcher::new(tls, options.timeout),
-            (None, None) => Fetcher::new(default_tls(&issuer)?, options.timeout),
-        };
+        let discovery_url = options.discovery_url_of(&issuer)?;
+        let fetcher = options.fetcher(&issuer)?;
         let clock = Arc::clone(&options.clock);
         let refresher =
             Refresher { issuer, discovery_url, published, options, fetcher, body: Bytes::new() };

@@ -121,6 +121,16 @@ fn the_hashes_are_those_of_what_came_with_the_token() {
 }
 
 #[test]
+fn a_refresh_has_the_nonce_of_its_login_or_none() {
+    let refreshed = Login::refreshed(Some("n1"));
+    assert!(verify(json!({}), &refreshed).is_ok());
+    assert!(verify(json!({"nonce": null}), &refreshed).is_ok());
+    assert_eq!(refused(json!({"nonce": "n2"}), &refreshed), IdTokenError::Nonce);
+    assert_eq!(refused(json!({}), &Login::refreshed(None)), IdTokenError::Nonce);
+    assert_eq!(refused(json!({"nonce": null}), &LOGIN), IdTokenError::Nonce);
+}
+
+#[test]
 fn the_user_authenticated_no_longer_ago_than_was_asked_for() {
     let within = |secs| LOGIN.max_age(Duration::from_secs(secs));
     assert!(verify(json!({}), &within(100)).is_ok());
