@@ -102,6 +102,14 @@ impl ScopeTest {
             Self::Any | Self::Is(_) => None,
         }
     }
+
+    /// The type that it names.
+    pub(crate) const fn kind(self) -> Option<Symbol> {
+        match self {
+            Self::Is(kind) | Self::IsIn(kind, _) => Some(kind),
+            Self::Any | Self::Eq(_) | Self::In(_) => None,
+        }
+    }
 }
 
 /// What a scope asks of an action.
