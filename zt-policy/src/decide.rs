@@ -26,8 +26,8 @@ mod value;
 use std::sync::Arc;
 
 pub use self::query::{Handle, Name, Prepared, Query};
-use self::run::Memory;
 pub(crate) use self::run::{Asked, Run};
+use self::run::{Climbs, Memory};
 use crate::compile::MAX_ANCESTORS;
 use crate::entity::{Entities, Request};
 use crate::evaluate::{OnForbidError, Outcome};
@@ -59,6 +59,7 @@ pub struct Scratch {
     layer: Layer,
     bench: Workbench,
     memory: Memory,
+    climbs: Climbs,
     asked: usize,
 }
 

@@ -91,6 +91,9 @@ impl Above<'_> {
     }
 }
 
+/// How many actions of an anchor are looked through, not searched.
+const FEW: usize = 8;
+
 /// Policies by anchor and action.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -123,6 +126,7 @@ pub(crate) struct PathIndex {
 /// The policies of one anchor that name one action, or none.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// None comes first.
     action: Option<EntityNo>,
     /// Those without a second anchor.
     rules: Span,
@@ -212,53 +216,66 @@ impl Index {
         !self.seconds.is_empty()
     }
 
-    /// Adds the lists of the policies that a request does not rule out. `present` holds the types
+    /// Shows the lists of the policies that a request does not rule out. `present` holds the types
     /// and the values of the paths, and where the index [is split](Self::is_split), the entities
-    /// too. A policy can be found more than once.
-    pub(crate) fn find(
+    /// too. A policy can be shown more than once.
+    ///
+    /// # Errors
+    ///
+    /// The first of `show`.
+    #[inline]
+    pub(crate) fn find<E>(
         &self,
-        principal: Above<'_>,
-        action: Above<'_>,
-        resource: Above<'_>,
+        [principal, action, resource]: [Above<'_>; 3],
         present: &[Anchor],
-        found: &mut Vec<Span>,
-    ) {
-        let mut look = |list: Option<&Span>| {
-            if let Some(list) = list.filter(|list| !list.is_empty()) {
-                self.narrow(*list, action, present, found);
-            }
+        mut show: impl FnMut(&[RuleNo]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut look = |list: Option<&Span>| match list {
+            Some(list) if !list.is_empty() => self.narrow(*list, action, present, &mut show),
+            Some(_) | None => Ok(()),
         };
-        look(Some(&self.everywhere));
-        principal.iter().for_each(|entity| look(self.principals.get(entity.at())));
-        resource.iter().for_each(|entity| look(self.resources.get(entity.at())));
+        look(Some(&self.everywhere))?;
+        principal.iter().try_for_each(|entity| look(self.principals.get(entity.at())))?;
+        resource.iter().try_for_each(|entity| look(self.resources.get(entity.at())))?;
         if !self.others.is_empty() {
-            present.iter().for_each(|anchor| look(self.others.get(anchor)));
+            present.iter().try_for_each(|anchor| look(self.others.get(anchor)))?;
         }
+        Ok(())
     }
 
-    /// Adds the lists of those policies of an anchor that name one of these actions or none.
-    fn narrow(&self, list: Span, action: Above<'_>, present: &[Anchor], found: &mut Vec<Span>) {
-        let (start, entries) = (list.start(), list.of(&self.entries));
-        for action in std::iter::once(None).chain(action.iter().map(Some)) {
-            let Ok(place) = entries.binary_search_by_key(&action, |entry| entry.action) else {
-                continue;
-            };
-            let Some(entry) = entries.get(place) else { continue };
+    /// Shows the lists of those policies of an anchor that name one of these actions or none.
+    fn narrow<E>(
+        &self,
+        list: Span,
+        action: Above<'_>,
+        present: &[Anchor],
+        show: &mut impl FnMut(&[RuleNo]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entries = list.of(&self.entries);
+        let mut enter = |place: usize, entry: &Entry| {
             if !entry.rules.is_empty() {
-                found.push(entry.rules);
+                show(entry.rules.of(&self.rules))?;
             }
             if entry.is_split
-                && let Ok(no) = number(start.saturating_add(place))
+                && let Ok(no) = number(list.start().saturating_add(place))
             {
                 let seconds = present.iter().filter_map(|second| self.seconds.get(&(no, *second)));
-                found.extend(seconds.copied());
+                seconds.map(|list| list.of(&self.rules)).try_for_each(&mut *show)?;
             }
+            Ok(())
+        };
+        if entries.len() <= FEW {
+            let mut named = entries.iter().enumerate();
+            return named.try_for_each(|(place, entry)| {
+                let is_named = entry.action.is_none_or(|named| action.has(named));
+                if is_named { enter(place, entry) } else { Ok(()) }
+            });
         }
-    }
-
-    /// The policies of a list that was found.
-    pub(crate) fn rules(&self, list: Span) -> &[RuleNo] {
-        list.of(&self.rules)
+        std::iter::once(None).chain(action.iter().map(Some)).try_for_each(|action| {
+            let place = entries.binary_search_by_key(&action, |entry| entry.action).ok();
+            let entry = place.and_then(|place| Some((place, entries.get(place)?)));
+            entry.map_or(Ok(()), |(place, entry)| enter(place, entry))
+        })
     }
 }
 

@@ -12,7 +12,7 @@ mod workbench;
 
 use std::hash::Hasher;
 
-pub(crate) use self::layer::{Layer, Mark, Part};
+pub(crate) use self::layer::{Layer, Part, hash};
 pub(crate) use self::store::Store;
 pub(crate) use self::workbench::{Facts, Workbench};
 use crate::extension::datetime::DateTime;
@@ -92,11 +92,6 @@ impl Span {
     /// Where it begins.
     pub(crate) fn start(self) -> usize {
         at(self.start)
-    }
-
-    /// How many lie there.
-    pub(crate) const fn len(self) -> u32 {
-        self.end.saturating_sub(self.start)
     }
 
     /// What lies there.

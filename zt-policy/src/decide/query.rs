@@ -7,7 +7,7 @@ use super::run::{Asked, Run};
 use crate::entity::{Entities, Request};
 use crate::name::EntityUid;
 use crate::program::{Program, Tables};
-use crate::symbol::{EntityNo, Full, Part, Store};
+use crate::symbol::{EntityNo, Full, Part, Store, hash};
 use crate::term::Stop;
 use crate::value::Record;
 
@@ -138,8 +138,8 @@ pub struct Handle {
 enum Known {
     /// All of it.
     Entity(EntityNo),
-    /// Not the entity, but perhaps the texts of its type and its ID.
-    Texts([Part; 2]),
+    /// Not the entity, but perhaps the texts of its type and its ID, whose hashes these are.
+    Texts([Part; 2], [u64; 2]),
 }
 
 impl Handle {
@@ -167,12 +167,10 @@ impl Handle {
     pub(super) fn number(&self, tables: &Tables, store: &mut Store<'_>) -> Result<EntityNo, Full> {
         match self.known {
             Known::Entity(entity) if self.is_at(tables) => Ok(entity),
-            Known::Texts([kind, id]) if self.is_at(tables) => {
-                let kind = store.part(kind, self.uid.kind().as_str())?;
-                let id = store.part(id, self.uid.id())?;
-                store.new_entity(kind, id)
+            Known::Texts(parts, hashes) if self.is_at(tables) => {
+                store.new_named(parts, [self.uid.kind().as_str(), self.uid.id()], hashes)
             }
-            Known::Entity(_) | Known::Texts(_) => store.uid(&self.uid),
+            Known::Entity(_) | Known::Texts(..) => store.uid(&self.uid),
         }
     }
 }
@@ -182,13 +180,14 @@ impl Program {
     #[must_use]
     pub fn handle(&self, uid: &EntityUid) -> Handle {
         let tables = &*self.0;
-        let part = |text| tables.layer.part(&tables.hasher, text);
-        let parts = [part(uid.kind().as_str()), part(uid.id())];
-        let known = match parts {
-            [Part::Known(kind), Part::Known(id)] => tables.layer.entity(kind, id),
-            [Part::New(_), _] | [_, Part::New(_)] => None,
+        let texts = [uid.kind().as_str(), uid.id()].map(|text| (hash(&tables.hasher, text), text));
+        let known = match tables.layer.named(texts) {
+            Some(entity) => Known::Entity(entity),
+            None => {
+                let parts = texts.map(|(hash, text)| tables.layer.part(hash, text));
+                Known::Texts(parts, texts.map(|(hash, _)| hash))
+            }
         };
-        let known = known.map_or(Known::Texts(parts), Known::Entity);
         Handle { uid: uid.clone(), program: Arc::downgrade(&self.0), known }
     }
 }

@@ -1,6 +1,6 @@
 //! Which policies apply to a request.
 
-use super::run::{Asked, Memory, Run};
+use super::run::{Asked, Climbs, Memory, Run};
 use super::value::Frame;
 use super::{Counted, Ruling};
 use crate::evaluate::{OnForbidError, Outcome};
@@ -8,7 +8,7 @@ use crate::expr::Var;
 use crate::index::{Above, Anchor, Path, PathIndex, RuleNo};
 use crate::policy::Effect;
 use crate::program::{ActionTest, Rule, ScopeTest, Tables};
-use crate::symbol::{EntityNo, Term, at};
+use crate::symbol::{Term, at};
 use crate::term::{Stop, boolean};
 
 impl Run<'_> {
@@ -55,10 +55,10 @@ impl Run<'_> {
         evaluate: impl FnOnce(&mut Self, &Frame<'_>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         self.begin_work();
-        let mut climbs = std::mem::take(&mut self.memory.climbs);
-        let frame = frame(self.memory, self.tables, asked, &mut climbs);
+        let climbs = self.climbs.take().ok_or(Stop::Full)?;
+        let frame = frame(self.memory, self.tables, asked, climbs);
         let evaluated = frame.and_then(|frame| evaluate(self, &frame));
-        self.memory.climbs = climbs;
+        self.climbs = Some(climbs);
         evaluated
     }
 
@@ -67,40 +67,41 @@ impl Run<'_> {
         frame: &Frame<'_>,
         on_forbid_error: OnForbidError,
     ) -> Result<First, Stop> {
-        let tables = self.tables;
-        self.find(frame)?;
-        let mut first = First::default();
-        *self.asked = 0;
-        for place in 0..self.memory.found.len() {
-            let list = self.memory.found.get(place).copied().unwrap_or_default();
-            self.spend(list.len())?;
-            for no in tables.index.rules(list) {
-                let Some(rule) = tables.rules.get(at(*no)) else { continue };
-                if !first.could_change(rule.effect, *no, on_forbid_error) {
-                    continue;
-                }
-                *self.asked = self.asked.saturating_add(1);
-                match self.applies(rule, frame) {
-                    Ok(true) => first.applies(rule.effect, *no),
-                    Ok(false) => {}
-                    Err(Stop::Error) => first.errs(rule.effect, *no),
-                    Err(Stop::Full) => return Err(Stop::Full),
-                }
-            }
-        }
-        Ok(first)
-    }
-
-    /// Finds the lists of the policies that the index does not rule out.
-    fn find(&mut self, frame: &Frame<'_>) -> Result<(), Stop> {
         let index = &self.tables.index;
-        self.memory.found.clear();
         self.memory.present.clear();
         if index.needs_present() {
             self.find_present(frame)?;
         }
-        let Memory { present, found, .. } = &mut *self.memory;
-        index.find(frame.principal, frame.action, frame.resource, present, found);
+        let present = std::mem::take(&mut self.memory.present);
+        let mut first = First::default();
+        *self.asked = 0;
+        let above = [frame.principal, frame.action, frame.resource];
+        let asked = index.find(above, &present, |rules| {
+            self.spend_on(rules.len())?;
+            rules.iter().try_for_each(|no| self.ask(*no, frame, on_forbid_error, &mut first))
+        });
+        self.memory.present = present;
+        asked.map(|()| first)
+    }
+
+    fn ask(
+        &mut self,
+        no: RuleNo,
+        frame: &Frame<'_>,
+        on_forbid_error: OnForbidError,
+        first: &mut First,
+    ) -> Result<(), Stop> {
+        let Some(rule) = self.tables.rules.get(at(no)) else { return Ok(()) };
+        if !first.could_change(rule.effect, no, on_forbid_error) {
+            return Ok(());
+        }
+        *self.asked = self.asked.saturating_add(1);
+        match self.applies(rule, frame) {
+            Ok(true) => first.applies(rule.effect, no),
+            Ok(false) => {}
+            Err(Stop::Error) => first.errs(rule.effect, no),
+            Err(Stop::Full) => return Err(Stop::Full),
+        }
         Ok(())
     }
 
@@ -230,7 +231,7 @@ fn frame<'f>(
     memory: &Memory,
     tables: &'f Tables,
     asked: Asked,
-    climbs: &'f mut [Vec<EntityNo>; 3],
+    climbs: &'f mut Climbs,
 ) -> Result<Frame<'f>, Stop> {
     let [principals, actions, resources] = climbs;
     Ok(Frame {
@@ -280,13 +281,13 @@ impl First {
     /// The answer.
     pub(super) fn ruling(self, tables: &Tables, on_forbid_error: OnForbidError) -> Ruling<'_> {
         let name = |no: RuleNo| tables.rules.get(at(no)).map(|rule| &rule.id);
-        let forbid = self.forbid.and_then(name);
-        let error = self.error.filter(|_| on_forbid_error == OnForbidError::Deny).and_then(name);
-        match (forbid, error, self.permit.and_then(name)) {
-            (Some(policy), ..) => Ruling::Forbidden { policy },
-            (None, Some(policy), _) => Ruling::Error { policy },
-            (None, None, Some(policy)) => Ruling::Allow { policy },
-            (None, None, None) => Ruling::NotPermitted,
-        }
+        let denies = |_: &RuleNo| on_forbid_error == OnForbidError::Deny;
+        let ruling = match (self.forbid, self.error.filter(denies), self.permit) {
+            (Some(no), ..) => name(no).map(|policy| Ruling::Forbidden { policy }),
+            (None, Some(no), _) => name(no).map(|policy| Ruling::Error { policy }),
+            (None, None, Some(no)) => name(no).map(|policy| Ruling::Allow { policy }),
+            (None, None, None) => None,
+        };
+        ruling.unwrap_or(Ruling::NotPermitted)
     }
 }

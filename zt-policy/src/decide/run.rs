@@ -32,14 +32,13 @@ pub(crate) struct Asked {
 pub(super) struct Memory {
     pub(super) overlay: Vec<Overlaid>,
     parents: Vec<EntityNo>,
-    /// What principal, action and resource are in, where the request adds to it.
-    pub(super) climbs: [Vec<EntityNo>; 3],
-    /// As `climbs`, of the entity last looked at.
+    /// What the entity last looked at is in, where the request adds to it.
     pub(super) climb: Vec<EntityNo>,
     joined: String,
     pub(super) present: Vec<Anchor>,
-    pub(super) found: Vec<Span>,
 }
+
+pub(super) type Climbs = [Vec<EntityNo>; 3];
 
 /// One request against one program.
 #[derive(Debug)]
@@ -48,6 +47,9 @@ pub(crate) struct Run<'a> {
     pub(crate) store: Store<'a>,
     pub(crate) bench: &'a mut Workbench,
     pub(super) memory: &'a mut Memory,
+    /// What principal, action and resource are in, where the request adds to it. Lent to the
+    /// frame.
+    pub(super) climbs: Option<&'a mut Climbs>,
     pub(super) asked: &'a mut usize,
     /// What is left of [`MAX_WORK`].
     work: u32,
@@ -69,9 +71,9 @@ impl<'a> Run<'a> {
 
     /// Goes on with what the scratch holds, which has begun with this program.
     pub(super) fn resume(tables: &'a Tables, scratch: &'a mut Scratch) -> Self {
-        let Scratch { layer, bench, memory, asked } = scratch;
+        let Scratch { layer, bench, memory, climbs, asked } = scratch;
         let store = Store::new(&tables.layer, layer, &tables.hasher, CAPACITY);
-        Self { tables, store, bench, memory, asked, work: MAX_WORK }
+        Self { tables, store, bench, memory, climbs: Some(climbs), asked, work: MAX_WORK }
     }
 
     /// The program.
@@ -218,7 +220,7 @@ impl Memory {
         into: &'m mut Vec<EntityNo>,
     ) -> Result<Above<'m>, Stop> {
         let known = Above { entity, above: tables.above(entity) };
-        if self.adds_to(known) {
+        if !self.parents.is_empty() && self.adds_to(known) {
             self.climb(known, tables, into)?;
             return Ok(Above { entity, above: into });
         }
@@ -229,8 +231,7 @@ impl Memory {
     /// Whether the request knows parents of an entity or of what it is in.
     fn adds_to(&self, known: Above<'_>) -> bool {
         let mut overlay = self.overlay.iter();
-        !self.parents.is_empty()
-            && overlay.any(|overlaid| !overlaid.parents.is_empty() && known.has(overlaid.entity))
+        overlay.any(|overlaid| !overlaid.parents.is_empty() && known.has(overlaid.entity))
     }
 
     /// Follows the parents that the request knows, until they lead nowhere new; sorted, without the

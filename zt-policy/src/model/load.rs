@@ -183,18 +183,16 @@ fn context(
     let words = run.tables().vocabulary;
     let whole = run.tables().code.reads_whole_context;
     named_facts(run, context.attributes(), &CONTEXT, whole)?;
-    let mut given = |word: Option<Symbol>, term: Term| {
-        let name = word.filter(|name| whole || run.tables().code.reads(*name));
-        run.bench.fields.extend(name.map(|name| (name, term)));
+    let mut given = |word: Option<Symbol>, term: &dyn Fn() -> Option<Term>| {
+        if let Some(name) = word.filter(|name| whole || run.tables().code.reads(*name)) {
+            run.bench.fields.extend(term().map(|term| (name, term)));
+        }
     };
-    given(words.time, Term::DateTime(DateTime::from(context.time())));
-    given(words.workload, Term::Entity(workload));
-    if let Some(source) = context.source() {
-        given(words.source, Term::Ip(IpNet::from(source.to_canonical())));
-    }
-    if let Some(user) = user {
-        given(words.user, Term::Entity(user));
-    }
+    given(words.time, &|| Some(Term::DateTime(DateTime::from(context.time()))));
+    given(words.workload, &|| Some(Term::Entity(workload)));
+    given(words.user, &|| user.map(Term::Entity));
+    let source = || context.source().map(|source| Term::Ip(IpNet::from(source.to_canonical())));
+    given(words.source, &source);
     if let Some(device) = device {
         posture(run, device, whole)?;
     }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::quality::RandomState;
 
-use super::table::Table;
+use super::table::{Table, tag};
 use super::{Capacity, EntityNo, Field, Full, Mix, Span, Symbol, Term, at, number};
 
 /// Texts, each once.
@@ -29,12 +29,24 @@ impl Texts {
         self.text.get(at(span.start)..at(span.end))
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u64, text: &str) -> Option<Symbol> {
         let is = |place: usize| {
             let span = self.spans.get(place).copied().unwrap_or_default();
             span.of(self.text.as_bytes()) == text.as_bytes()
         };
         Some(Symbol(place_after(self.first, self.table.find(hash, is)?)?))
+    }
+
+    /// Half of the hash of a text.
+    pub(super) fn tag(&self, symbol: Symbol) -> Option<u32> {
+        self.table.tag(at(symbol.0.checked_sub(self.first)?))
+    }
+
+    fn is(&self, symbol: Symbol, text: &str) -> bool {
+        let place = symbol.0.checked_sub(self.first).map(at);
+        let span = place.and_then(|place| self.spans.get(place));
+        span.is_some_and(|span| span.of(self.text.as_bytes()) == text.as_bytes())
     }
 
     pub(super) fn add(
@@ -76,8 +88,10 @@ impl Names {
         self.names.get(at(entity.0.checked_sub(self.first)?)).copied()
     }
 
-    pub(super) fn find(&self, hash: u64, name: [Symbol; 2]) -> Option<EntityNo> {
-        let place = self.table.find(hash, |place| self.names.get(place) == Some(&name))?;
+    #[inline]
+    pub(super) fn find(&self, hash: u64, is: impl Fn([Symbol; 2]) -> bool) -> Option<EntityNo> {
+        let is = |place: usize| self.names.get(place).is_some_and(|name| is(*name));
+        let place = self.table.find(hash, is)?;
         Some(EntityNo(place_after(self.first, place)?))
     }
 
@@ -134,6 +148,7 @@ impl<T: Copy + Eq> Lists<T> {
         Some(span.of(&self.items))
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u64, items: &[T]) -> Option<u32> {
         let is =
             |place: usize| self.spans.get(place).map(|span| span.of(&self.items)) == Some(items);
@@ -156,7 +171,7 @@ impl<T: Copy + Eq> Lists<T> {
         let span = Span::new(start, end)?;
         match hash {
             Some(hash) => self.table.add(hash)?,
-            None => self.table.add_hidden(),
+            None => self.table.add_hidden()?,
         }
         self.spans.push(span);
         self.items.extend_from_slice(items);
@@ -165,17 +180,17 @@ impl<T: Copy + Eq> Lists<T> {
 }
 
 /// The hash of a text.
-pub(super) fn hash(hasher: &RandomState, text: &str) -> u64 {
+pub(crate) fn hash(hasher: &RandomState, text: &str) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(text.as_bytes());
     hasher.finish()
 }
 
-/// The hash of an entity.
-pub(super) fn pair(kind: Symbol, id: Symbol) -> u64 {
+/// The hash of an entity, by those of the texts of its type and its ID.
+pub(super) fn pair(kind: u32, id: u32) -> u64 {
     let mut mix = Mix::default();
-    mix.write_u32(kind.0);
-    mix.write_u32(id.0);
+    mix.write_u32(kind);
+    mix.write_u32(id);
     mix.finish()
 }
 
@@ -224,14 +239,18 @@ impl Layer {
     }
 
     /// What it knows of a text.
-    pub(crate) fn part(&self, hasher: &RandomState, text: &str) -> Part {
-        let hash = hash(hasher, text);
+    #[inline]
+    pub(crate) fn part(&self, hash: u64, text: &str) -> Part {
         self.texts.find(hash, text).map_or(Part::New(hash), Part::Known)
     }
 
-    /// The entity of this type and ID.
-    pub(crate) fn entity(&self, kind: Symbol, id: Symbol) -> Option<EntityNo> {
-        self.entities.find(pair(kind, id), [kind, id])
+    /// The entity of this type and ID, by their hashes and texts.
+    #[inline]
+    pub(crate) fn named(&self, [kind, id]: [(u64, &str); 2]) -> Option<EntityNo> {
+        let is = |[its_kind, its_id]: [Symbol; 2]| {
+            self.texts.is(its_id, id.1) && self.texts.is(its_kind, kind.1)
+        };
+        self.entities.find(pair(tag(kind.0), tag(id.0)), is)
     }
 
     /// Where its sets and records end.

@@ -4,7 +4,8 @@ use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 
-use super::layer::{Layer, Mark, Part, pair};
+use super::layer::{Layer, Mark, Part, hash, pair};
+use super::table::tag;
 use super::{Capacity, EntityNo, Field, Full, RecordNo, SetNo, Symbol, Term};
 use crate::name::EntityUid;
 
@@ -44,7 +45,8 @@ impl<'a> Store<'a> {
     ///
     /// [`Full`] where there is no room.
     pub(crate) fn symbol(&mut self, text: &str) -> Result<Symbol, Full> {
-        self.part(self.base.part(self.hasher, text), text)
+        let hash = hash(self.hasher, text);
+        self.part(self.base.part(hash, text), text)
     }
 
     /// As [`symbol`](Self::symbol), of which it is known what the program knows.
@@ -64,7 +66,7 @@ impl<'a> Store<'a> {
 
     /// The number of a text that the program has.
     pub(crate) fn known_symbol(&self, text: &str) -> Option<Symbol> {
-        match self.base.part(self.hasher, text) {
+        match self.base.part(hash(self.hasher, text), text) {
             Part::Known(symbol) => Some(symbol),
             Part::New(_) => None,
         }
@@ -81,23 +83,23 @@ impl<'a> Store<'a> {
     ///
     /// [`Full`] where there is no room.
     pub(crate) fn entity(&mut self, kind: Symbol, id: Symbol) -> Result<EntityNo, Full> {
-        match self.base.entity(kind, id) {
+        let hash = self.pair(kind, id)?;
+        match self.base.entities.find(hash, |name| name == [kind, id]) {
             Some(entity) => Ok(entity),
-            None => self.new_entity(kind, id),
+            None => self.new_entity(hash, [kind, id]),
         }
     }
 
-    /// The number of an entity that the program does not have.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`] where there is no room.
-    pub(crate) fn new_entity(&mut self, kind: Symbol, id: Symbol) -> Result<EntityNo, Full> {
-        let (hash, name) = (pair(kind, id), [kind, id]);
-        match self.local.entities.find(hash, name) {
+    fn new_entity(&mut self, hash: u64, name: [Symbol; 2]) -> Result<EntityNo, Full> {
+        match self.local.entities.find(hash, |it| it == name) {
             Some(entity) => Ok(entity),
             None => self.local.entities.add(hash, name, self.capacity),
         }
+    }
+
+    fn pair(&self, kind: Symbol, id: Symbol) -> Result<u64, Full> {
+        let tag = |symbol| self.base.texts.tag(symbol).or_else(|| self.local.texts.tag(symbol));
+        Ok(pair(tag(kind).ok_or(Full)?, tag(id).ok_or(Full)?))
     }
 
     /// The number of an entity, by the texts of its type and its ID.
@@ -106,13 +108,38 @@ impl<'a> Store<'a> {
     ///
     /// [`Full`] where there is no room.
     pub(crate) fn named(&mut self, kind: &str, id: &str) -> Result<EntityNo, Full> {
-        let (kind, id) = (self.symbol(kind)?, self.symbol(id)?);
-        self.entity(kind, id)
+        let hashes = [hash(self.hasher, kind), hash(self.hasher, id)];
+        let [kind_hash, id_hash] = hashes;
+        match self.base.named([(kind_hash, kind), (id_hash, id)]) {
+            Some(entity) => Ok(entity),
+            None => self.new_named(
+                [self.base.part(kind_hash, kind), self.base.part(id_hash, id)],
+                [kind, id],
+                hashes,
+            ),
+        }
+    }
+
+    /// The number of an entity that the program does not have, of whose texts it is known what the
+    /// program knows.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where there is no room.
+    pub(crate) fn new_named(
+        &mut self,
+        [kind_part, id_part]: [Part; 2],
+        [kind, id]: [&str; 2],
+        [kind_hash, id_hash]: [u64; 2],
+    ) -> Result<EntityNo, Full> {
+        let name = [self.part(kind_part, kind)?, self.part(id_part, id)?];
+        self.new_entity(pair(tag(kind_hash), tag(id_hash)), name)
     }
 
     /// The number of an entity that the program has.
     pub(crate) fn known_entity(&self, kind: Symbol, id: Symbol) -> Option<EntityNo> {
-        self.base.entity(kind, id)
+        let hash = self.pair(kind, id).ok()?;
+        self.base.entities.find(hash, |name| name == [kind, id])
     }
 
     /// The type of an entity.

@@ -1,14 +1,16 @@
 //! Where the things of one hash are found.
 //!
-//! Open addressing with a slot of 64 bits, so that one that is not there mostly costs one look at
-//! memory. The newest is removed first: then nothing that was added before it was moved by it.
+//! A few are looked through. More of them have slots: open addressing with 64 bits each, so that
+//! one that is not there mostly costs one look at memory. The newest is removed first: then nothing
+//! that was added before it was moved by it.
 
 use super::{Full, at};
 
 /// Places by hash. Places are counted from 0, in the order in which they are added.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    // INVARIANT: their number is 0 or a power of two, and there are more of them than places.
+    // INVARIANT: their number is 0 or a power of two, and more than the places; they are empty
+    // where there are no more than FEW places.
     slots: Vec<u64>,
     // By place.
     tags: Vec<u32>,
@@ -19,13 +21,24 @@ const EMPTY: u64 = u64::MAX;
 /// The tag of a place that is in no slot.
 const HIDDEN: u32 = u32::MAX;
 
-/// What a request knows seldom needs more.
-const FEWEST: usize = 32;
+/// How many places have no slots. What a request knows is seldom more.
+const FEW: usize = 8;
+
+const FEWEST_SLOTS: usize = 128;
+
+/// The slots of a small table: 32 KiB.
+const SMALL: usize = 4096;
 
 impl Table {
     /// The place of this hash that `is` the right one.
+    #[inline]
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(usize) -> bool) -> Option<usize> {
-        let (tag, mask) = (tag(hash), self.slots.len().checked_sub(1)?);
+        let tag = tag(hash);
+        if self.tags.len() <= FEW {
+            let mut tags = self.tags.iter().enumerate();
+            return tags.find(|(place, held)| **held == tag && is(*place)).map(|(place, _)| place);
+        }
+        let mask = self.slots.len().checked_sub(1)?;
         let mut slot = at(tag) & mask;
         loop {
             let held = *self.slots.get(slot)?;
@@ -40,37 +53,55 @@ impl Table {
         }
     }
 
+    /// Half of the hash of a place.
+    pub(super) fn tag(&self, place: usize) -> Option<u32> {
+        self.tags.get(place).copied()
+    }
+
     /// Adds the next place.
     ///
     /// # Errors
     ///
     /// [`Full`] beyond 32 bits.
     pub(super) fn add(&mut self, hash: u64) -> Result<(), Full> {
-        let next = self.tags.len();
-        // Not more than two thirds are taken.
-        if next.saturating_add(next / 2) >= self.slots.len() {
-            self.grow()?;
-        }
-        let tag = tag(hash);
-        self.exchange(EMPTY, pack(next, tag)?, tag);
+        let (next, tag) = (self.tags.len(), tag(hash));
         self.tags.push(tag);
-        Ok(())
+        if next >= FEW { self.give_slot(next, tag) } else { Ok(()) }
     }
 
     /// Adds the next place, which is never looked for.
-    pub(super) fn add_hidden(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] beyond 32 bits.
+    pub(super) fn add_hidden(&mut self) -> Result<(), Full> {
+        let next = self.tags.len();
         self.tags.push(HIDDEN);
+        if next == FEW { self.give_slot(next, HIDDEN) } else { Ok(()) }
     }
 
-    fn grow(&mut self) -> Result<(), Full> {
-        let size = self.slots.len().checked_mul(2).ok_or(Full)?.max(FEWEST);
-        self.slots.clear();
-        self.slots.resize(size, EMPTY);
-        for place in 0..self.tags.len() {
-            let tag = self.tags.get(place).copied().unwrap_or(HIDDEN);
-            if tag != HIDDEN {
-                self.exchange(EMPTY, pack(place, tag)?, tag);
+    /// Gives a slot to the last place, and to all others where they have none or there are too few.
+    fn give_slot(&mut self, last: usize, tag: u32) -> Result<(), Full> {
+        // Not more than half are taken, and of a small table not more than an eighth.
+        let slots = self.slots.len();
+        let is_tight = last >= if slots < SMALL { slots / 8 } else { slots / 2 };
+        if is_tight {
+            let size = self.slots.len().checked_mul(2).ok_or(Full)?.max(FEWEST_SLOTS);
+            self.slots.clear();
+            self.slots.resize(size, EMPTY);
+        }
+        if is_tight || last == FEW {
+            for place in 0..last {
+                let tag = self.tags.get(place).copied().unwrap_or(HIDDEN);
+                self.put(place, tag)?;
             }
+        }
+        self.put(last, tag)
+    }
+
+    fn put(&mut self, place: usize, tag: u32) -> Result<(), Full> {
+        if tag != HIDDEN {
+            self.exchange(EMPTY, pack(place, tag)?, tag);
         }
         Ok(())
     }
@@ -89,9 +120,11 @@ impl Table {
 
     /// Forgets all but the first places.
     pub(super) fn truncate(&mut self, len: usize) {
-        if len == 0 && self.tags.len() > self.slots.len() / 8 {
+        if self.tags.len() <= FEW {
+            self.tags.truncate(len);
+        } else if len <= FEW {
             self.slots.fill(EMPTY);
-            self.tags.clear();
+            self.tags.truncate(len);
         }
         while self.tags.len() > len {
             let last = self.tags.len().saturating_sub(1);
@@ -106,7 +139,7 @@ impl Table {
 }
 
 /// The half of a hash that a slot keeps. It also says where the slot is.
-fn tag(hash: u64) -> u32 {
+pub(super) fn tag(hash: u64) -> u32 {
     u32::try_from(hash >> 32).unwrap_or_default().min(HIDDEN - 1)
 }
 
@@ -150,7 +183,18 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_is_gone_and_the_rest_is_found() {
-        for (len, kept) in [(30, 29), (30, 1), (30, 0), (1, 0), (500, 77), (500, 0)] {
+        for (len, kept) in [
+            (30, 29),
+            (30, 9),
+            (30, 8),
+            (30, 1),
+            (30, 0),
+            (9, 8),
+            (8, 3),
+            (1, 0),
+            (500, 77),
+            (500, 0),
+        ] {
             let mut table = table(len);
             table.truncate(kept);
             assert_eq!(table.tags.len(), kept);
@@ -168,7 +212,7 @@ mod tests {
     fn a_hidden_place_is_counted_and_never_found() {
         let mut table = Table::default();
         for n in 0..300 {
-            if n % 3 == 0 { table.add_hidden() } else { table.add(hash(n)).unwrap() }
+            if n % 3 == 0 { table.add_hidden().unwrap() } else { table.add(hash(n)).unwrap() }
         }
         table.add(u64::MAX).unwrap();
         for n in 0..300 {
