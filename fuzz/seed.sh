@@ -45,6 +45,7 @@ for header in [
 # Certificates.
 for der in data.glob("**/*.der"):
     seed("certificate", der.read_bytes())
+    seed("der", der.read_bytes())
 def certificates(pem):
     for part in pem.split("-----BEGIN CERTIFICATE-----")[1:]:
         yield base64.b64decode(part.split("-----END")[0])
@@ -101,6 +102,29 @@ for case in load("spiffe/jwt_svid_cases.json")["cases"]:
 for document in data.glob("spiffe/bundles/*.json"):
     seed("jwt_bundle", document.read_bytes())
     seed("spiffe_bundle", document.read_bytes())
+for document in data.glob("spiffe/bundles/map-*.json"):
+    seed("bundle_map", document.read_bytes())
+for document in data.glob("spiffe/bundles/go-spiffebundle_*.json"):
+    seed("bundle_map", '{"trust_domains":{"example.org":%s}}' % document.read_text())
+key = {"kty": "EC", "crv": "P-256", "alg": "ES256",
+       "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+       "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}
+claims = {"sub": "spiffe://example.org/cart", "exp": 1_800_000_060, "nbf": 1_800_000_000,
+          "iat": 1_800_000_000, "jti": "1", "cnf": {"jwk": key}}
+for without in [None, *claims]:
+    seed("wit_svid", compact({k: v for k, v in claims.items() if k != without}))
+for without in key:
+    own = {k: v for k, v in key.items() if k != without}
+    seed("wit_svid", compact(claims | {"cnf": {"jwk": own}}))
+extra = "authentication.kubernetes.io/"
+user = {"username": "system:serviceaccount:shop:cart", "uid": "1", "groups": ["g"], "extra": {
+    f"{extra}pod-name": ["p"], f"{extra}pod-uid": ["2"],
+    f"{extra}node-name": ["n"], f"{extra}node-uid": ["3"]}}
+status = {"authenticated": True, "audiences": ["orders"], "user": user, "error": ""}
+for without in [None, *status]:
+    status_of = {k: v for k, v in status.items() if k != without}
+    seed("token_review", compact({"apiVersion": "authentication.k8s.io/v1",
+                                  "kind": "TokenReview", "status": status_of}))
 claims = load("spiffe/k8s_token_cases.json")["doc_example"]
 for without in [None, *claims]:
     seed("service_account", compact({k: v for k, v in claims.items() if k != without}))

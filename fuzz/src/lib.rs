@@ -15,9 +15,13 @@ const KEY: [&str; 3] = [
 
 /// Its public key, named `k`.
 pub fn keys() -> IssuerKeys {
+    IssuerKeys::fixed(JwkSet::parse(key_set().as_bytes()).expect("keys"))
+}
+
+/// The same as JSON.
+pub fn key_set() -> String {
     let [_, x, y] = KEY;
-    let set = format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"k","x":"{x}","y":"{y}"}}]}}"#);
-    IssuerKeys::fixed(JwkSet::parse(set.as_bytes()).expect("keys"))
+    format!(r#"{{"keys":[{{"kty":"EC","crv":"P-256","kid":"k","x":"{x}","y":"{y}"}}]}}"#)
 }
 
 /// A token of this type with these claims, whatever they are.

@@ -1,5 +1,5 @@
 //! Tokens as a test writes them down: any header over any payload, signed by the key of any
-//! algorithm that ring knows.
+//! algorithm that ring knows, or AWS-LC with the feature `aws-lc-rs`.
 
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -22,6 +22,8 @@ enum Pair {
     Ec(EcdsaKeyPair),
     Rsa(Box<RsaKeyPair>, &'static str),
     Ed25519(Ed25519KeyPair),
+    #[cfg(feature = "aws-lc-rs")]
+    P521(aws_lc_rs::signature::EcdsaKeyPair),
     None,
 }
 
@@ -38,6 +40,8 @@ impl RawKey {
                 let public = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
                 Self { pair: Pair::Ed25519(pair), public }
             }
+            #[cfg(feature = "aws-lc-rs")]
+            "ES512" => Self::p521(),
             alg => Self::rsa(
                 ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
                     .into_iter()
@@ -54,6 +58,15 @@ impl RawKey {
         let (x, y) = point.split_at(point.len() / 2);
         let public = json!({"kty": "EC", "crv": crv, "x": base64url(x), "y": base64url(y)});
         Self { pair: Pair::Ec(pair), public }
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    fn p521() -> Self {
+        use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+        let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(66);
+        let public = json!({"kty": "EC", "crv": "P-521", "x": base64url(x), "y": base64url(y)});
+        Self { pair: Pair::P521(pair), public }
     }
 
     fn rsa(alg: Option<&'static str>) -> Self {
@@ -83,6 +96,11 @@ impl RawKey {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(padding(alg), &random, input.as_bytes(), &mut signature).unwrap();
                 signature
+            }
+            #[cfg(feature = "aws-lc-rs")]
+            Pair::P521(pair) => {
+                let random = aws_lc_rs::rand::SystemRandom::new();
+                pair.sign(&random, input.as_bytes()).unwrap().as_ref().to_vec()
             }
             Pair::None => vec![0; 132],
         };

@@ -2,5 +2,6 @@
 
 pub mod conformance;
 pub mod peers;
+pub mod oidc_provider;
 pub mod issuer;
 pub mod compact;

@@ -1,10 +1,12 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc.
+//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// Whether all of these commands can be run.
 ///
@@ -193,5 +195,76 @@ impl JoserfcIssuer {
         let mut command = Command::new("python3");
         command.arg(script);
         command
+    }
+}
+
+/// A redis-server that listens on a Unix socket in a folder of its own, keeps nothing, and ends
+/// with this value.
+#[derive(Debug)]
+pub struct RedisServer {
+    process: Child,
+    socket: PathBuf,
+}
+
+impl RedisServer {
+    /// Starts it with these arguments besides, and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it does not.
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let socket = folder.join("redis.sock");
+        let process = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
+            .args(arguments)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server");
+        let server = Self { process, socket };
+        let listens = || UnixStream::connect(&server.socket).is_ok();
+        let began = Instant::now();
+        while !listens() {
+            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket.display())
+    }
+
+    /// Stops it in its tracks: connections stay open and nothing is answered.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be stopped.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        run(Command::new("sh").args(["-c", &kill]), "");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // Killing reaches a frozen process as well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

@@ -55,6 +55,8 @@ fn described(case: &Value) -> Case {
         "JWK with use=jwt-svid, alg=ES256" => {
             signer.jwk(json!({"use": "jwt-svid", "alg": "ES256"}))
         }
+        // Without AWS-LC there is no key of P-521, and the case is a deviation.
+        bundle if bundle.contains("{authority1:P521,") => signer.jwk(json!({})),
         _ if case["name"].as_str().is_some_and(|name| name.starts_with("alg ")) => {
             signer.jwk(json!({}))
         }
@@ -135,20 +137,20 @@ fn compare(case: &Value) -> Result<(), String> {
         (Ok(_), _) if valid => Ok(()),
         (Ok(_), _) => Err("accepted, expected a refusal".into()),
         (Err(error), _) if valid => Err(format!("refused: {error}")),
-        (Err(error), Some(kind)) if !kinds(&error).contains(&kind) => {
-            Err(format!("refused as {error:?}, expected {kind}"))
-        }
-        (Err(_), _) => Ok(()),
+        (Err(error), Some(kind)) if kinds(&error).contains(&kind) => Ok(()),
+        (Err(error), kind) => Err(format!("refused as {error:?}, expected {kind:?}")),
     }
 }
 
 #[test]
 fn jwt_svids() {
     let Some(data) = json("spiffe/jwt_svid_cases.json") else { return };
-    let mut tally = Tally::new(
-        "spiffe/jwt_svid",
-        &[("P-521 signature typ JOSE", P521), ("ES512", P521), ("alg ES512", P521)],
-    );
+    let deviations: &[_] = if cfg!(feature = "aws-lc-rs") {
+        &[]
+    } else {
+        &[("P-521 signature typ JOSE", P521), ("ES512", P521), ("alg ES512", P521)]
+    };
+    let mut tally = Tally::new("spiffe/jwt_svid", deviations);
     for case in data["cases"].as_array().expect("cases") {
         tally.case(case["name"].as_str().expect("a name"), compare(case));
     }

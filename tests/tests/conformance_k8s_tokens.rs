@@ -8,7 +8,10 @@ use zt_core::verified::Verified;
 use zt_identity::authority::Issuer;
 use zt_identity::claims::Audience;
 use zt_identity::possession::binding::Binding;
-use zt_identity::service_account::{ServiceAccountError, ServiceAccountVerifier};
+use zt_identity::service_account::{
+    ServiceAccountError, ServiceAccountToken, ServiceAccountVerifier, TokenReview,
+    TokenReviewAnswerError,
+};
 use zt_tests::compact::dated;
 use zt_tests::conformance::{Tally, json};
 
@@ -19,6 +22,15 @@ fn verify(
     audience: &str,
     now: i64,
 ) -> Result<Verified<Principal>, ServiceAccountError> {
+    let token = token(claims, audience, now)?;
+    Ok(Binding::bearer().service_account(&token).unwrap())
+}
+
+fn token(
+    claims: &Value,
+    audience: &str,
+    now: i64,
+) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
     let now = Timestamp::from_secs(now);
     let cluster = Issuer::new(ISSUER, now).unwrap();
     let token = cluster.mint_as("JWT", claims).unwrap();
@@ -26,14 +38,15 @@ fn verify(
     ServiceAccountVerifier::new(cluster.url().clone(), audience, cluster.keys().unwrap())
         .unwrap()
         .verify(&token, now)
-        .map(|token| Binding::bearer().service_account(&token).unwrap())
 }
 
-fn compare<T, E: std::fmt::Debug>(expected: bool, ours: Result<T, E>) -> Result<(), String> {
-    match ours {
-        Ok(_) if !expected => Err("accepted, expected a refusal".into()),
-        Err(error) if expected => Err(format!("refused: {error:?}")),
-        _ => Ok(()),
+/// Whether a case is accepted, or refused for this reason.
+fn compare<T>(reason: Option<&str>, ours: &Result<T, ServiceAccountError>) -> Result<(), String> {
+    match (ours, reason) {
+        (Ok(_), None) => Ok(()),
+        (Err(error), Some(reason)) if error.reason() == reason => Ok(()),
+        (Ok(_), Some(reason)) => Err(format!("accepted, expected {reason}")),
+        (Err(error), reason) => Err(format!("refused as {error:?}, expected {reason:?}")),
     }
 }
 
@@ -76,10 +89,7 @@ fn usernames() {
                 Ok(found) if case.get("error").is_none() && !same(found) => {
                     Err(format!("other names: {found:?}"))
                 }
-                Err(error) if !matches!(error, ServiceAccountError::Subject { .. }) => {
-                    Err(format!("refused as {error:?}"))
-                }
-                ours => compare(case.get("error").is_none(), ours.as_ref()),
+                ours => compare(case.get("error").map(|_| "token_subject"), ours),
             },
         );
     }
@@ -120,13 +130,58 @@ fn claims_of_the_api_server() {
         if let Some(aud) = case.get("aud") {
             claims["aud"] = aud.clone();
         }
-        let for_someone = claims["aud"].as_array().is_some_and(|names| !names.is_empty());
-        tally.case(index.to_string(), compare(for_someone, verify(&claims, "1", now)));
+        let refused = match claims["aud"].as_array() {
+            None => Some("token_claims"),
+            Some(names) if names.is_empty() => Some("token_of_another_audience"),
+            Some(_) => None,
+        };
+        tally.case(index.to_string(), compare(refused, &verify(&claims, "1", now)));
     }
     let example = &data["doc_example"];
     let at = example["iat"].as_i64().expect("a time");
     let ours = verify(example, "https://my-audience.example.com", at);
-    tally.case("the example of the documentation", compare(true, ours));
+    tally.case("the example of the documentation", compare(None, &ours));
+    tally.finish();
+}
+
+/// What the API server answers about the names, to whoever asks it: the same are refused.
+#[test]
+fn usernames_in_reviews() {
+    let Some(data) = json("spiffe/k8s_token_cases.json") else { return };
+    let now = data["now_unix"].as_i64().expect("a time");
+    let mut tally = Tally::new("spiffe/k8s_tokens, reviews", &[]);
+    for case in data["username_cases"].as_array().expect("cases") {
+        let username = case["in"].as_str().expect("a name");
+        let mut claims = sound(now);
+        if let (Some(namespace), Some(name)) = (case["ns"].as_str(), case["sa"].as_str()) {
+            claims["sub"] = username.into();
+            claims["kubernetes.io"]["namespace"] = namespace.into();
+            claims["kubernetes.io"]["serviceaccount"]["name"] = name.into();
+        }
+        let answer = json!({
+            "apiVersion": data["tokenreview"]["request"]["apiVersion"],
+            "kind": data["tokenreview"]["request"]["kind"],
+            "status": {
+                "authenticated": true, "audiences": ["1"],
+                "user": {"username": username, "uid": "mysvcacct-uid", "extra": {
+                    "authentication.kubernetes.io/pod-name": ["mypod"],
+                    "authentication.kubernetes.io/pod-uid": ["mypod-uid"],
+                }},
+            },
+        });
+        let token = token(&claims, "1", now).expect("sound claims");
+        let review = TokenReview::from_json(answer.to_string().as_bytes()).expect("an answer");
+        let outcome = match review.check(&token, &Audience::any(["1"]).unwrap()) {
+            Ok(()) if case.get("error").is_none() => Ok(()),
+            Err(TokenReviewAnswerError::Disagrees { member: "username" })
+                if case.get("error").is_some() =>
+            {
+                Ok(())
+            }
+            other => Err(format!("{other:?}")),
+        };
+        tally.case(username, outcome);
+    }
     tally.finish();
 }
 
@@ -141,19 +196,24 @@ fn times() {
     for case in data["validate_cases"].as_array().expect("cases") {
         let name = case["name"].as_str().expect("a name");
         let mut claims = sound(now);
-        match name {
-            "good" => {}
-            "expired (now-1000h)" => claims["exp"] = json!(now - 3_600_000),
+        let refused = match name {
+            "good" => None,
+            "expired (now-1000h)" => {
+                claims["exp"] = json!(now - 3_600_000);
+                Some("token_expired")
+            }
             "not yet valid (nbf now+1000h)" => {
                 claims["nbf"] = json!(now + 3_600_000);
                 claims["exp"] = json!(now + 7_200_000);
+                Some("token_not_yet_valid")
             }
             _ => {
                 of_the_database += 1;
                 continue;
             }
-        }
-        tally.case(name, compare(case["valid"] == true, verify(&claims, "1", now)));
+        };
+        assert_eq!(refused.is_none(), case["valid"] == true, "{name}");
+        tally.case(name, compare(refused, &verify(&claims, "1", now)));
     }
     assert_eq!(of_the_database, 24);
     tally.finish();

@@ -1,7 +1,9 @@
 //! Tokens of an issuer that this project did not write.
 
+use std::process::Command;
+
 use jsonwebtoken::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::algorithm::SignatureError;
@@ -15,6 +17,8 @@ use zt_identity::oidc::id_token::{IdTokenVerifier, Login};
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::oidc::keys::IssuerKeys;
 use zt_tests::issuer::{AUDIENCE, SigningKey, claims, jwks};
+use zt_tests::oidc_provider;
+use zt_tests::peers::run;
 
 const ISSUER: &str = "https://login.example.com";
 const NOW: i64 = 1_800_000_000;
@@ -127,4 +131,46 @@ fn a_key_for_one_algorithm_verifies_no_other() {
         error,
         AccessTokenError::Jws(JwsError::NotSigned(SignatureError::WrongAlgorithm { .. }))
     ));
+}
+
+#[test]
+fn tokens_of_jose_verify_and_its_bad_ones_are_refused() {
+    if !oidc_provider::is_present() {
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/jose.mjs");
+    let claims = claims(ISSUER, NOW + 60).to_string();
+    let minted = run(Command::new("node").arg(script), &claims);
+    let minted: Value = serde_json::from_slice(&minted).unwrap();
+    let verifier = verifier(&minted["jwks"].to_string());
+
+    let good = minted["good"].as_object().unwrap();
+    for (alg, token) in good {
+        let token = verifier.verify(token.as_str().unwrap(), now());
+        assert_eq!(token.unwrap().subject(), "alice", "{alg}");
+    }
+    let bad = minted["bad"].as_object().unwrap();
+    for (name, token) in bad {
+        let reason = verifier.verify(token.as_str().unwrap(), now()).unwrap_err().reason();
+        assert_eq!(reason, reason_for(name), "{name}");
+    }
+    assert_eq!((good.len(), bad.len()), (10, 16));
+}
+
+fn reason_for(bad: &str) -> &'static str {
+    match bad {
+        "signed by a stranger" | "of another key ID" | "with its algorithm exchanged" | "cut" => {
+            "token_bad_signature"
+        }
+        "signed with the public key as a secret" | "not signed" => "token_algorithm",
+        "without a key ID" | "of an unknown key ID" => "token_key_unknown",
+        "of another type" => "token_of_another_kind",
+        "for another audience" => "token_of_another_audience",
+        "of another issuer" => "token_of_another_issuer",
+        "without a subject" => "token_claims",
+        "expired" => "token_expired",
+        "not yet valid" => "token_not_yet_valid",
+        "with a member twice" | "with a payload that is not JSON" => "token_not_json",
+        other => panic!("what is expected of a token {other}?"),
+    }
 }

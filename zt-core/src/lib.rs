@@ -15,3 +15,4 @@ pub mod decision;
 pub mod danger;
 pub mod record;
 pub mod watch;
+pub mod lease;

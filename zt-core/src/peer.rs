@@ -7,6 +7,16 @@ use crate::spiffe::SpiffeId;
 use crate::time::{Timestamp, Validity};
 use crate::verified::Verified;
 
+/// Which end of a connection a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum End {
+    /// It opened the connection.
+    Client,
+    /// We opened the connection to it.
+    Server,
+}
+
 /// The workload at the other end of a connection, as its X.509-SVID names it.
 ///
 /// Presenting a certificate proves nothing, as certificates are public. A `Verified<Peer>` is
@@ -30,15 +40,28 @@ struct Facts {
     validity: Validity,
     leaf: Box<[u8]>,
     generation: u64,
+    end: End,
 }
 
 impl Peer {
-    /// Describes a peer: its ID, the period its certificate counts, the leaf certificate in DER,
+    /// Describes a client: its ID, the period its certificate counts, the leaf certificate in DER,
     /// and the generation of the trust bundles that it was verified under.
     #[must_use]
     pub fn new(id: SpiffeId, validity: Validity, leaf: &[u8], generation: u64) -> Self {
+        Self::at(End::Client, id, validity, leaf, generation)
+    }
+
+    /// Describes a peer at this end of a connection, else as [`Peer::new`].
+    #[must_use]
+    pub fn at(end: End, id: SpiffeId, validity: Validity, leaf: &[u8], generation: u64) -> Self {
         let principal = Principal::new(Workload::new(id.clone()));
-        Self(Arc::new(Facts { id, principal, validity, leaf: leaf.into(), generation }))
+        Self(Arc::new(Facts { id, principal, validity, leaf: leaf.into(), generation, end }))
+    }
+
+    /// Which end of the connection it is.
+    #[must_use]
+    pub fn end(&self) -> End {
+        self.0.end
     }
 
     /// Its SPIFFE ID.

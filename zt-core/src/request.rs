@@ -1,5 +1,6 @@
 //! What is asked: may this caller do this to that, now, from here.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,27 +43,41 @@ impl fmt::Display for Action {
 /// ```
 /// use zt_core::request::Resource;
 ///
-/// let order = Resource::new("Order", "42").with("owner", "alice").with("total", 1999);
+/// let order = Resource::new("Order", "42").with("owner", "alice").within("Folder", "open");
 /// assert_eq!(order.to_string(), r#"Order::"42""#);
+/// assert!(order.parents().eq([("Folder", "open")]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     kind: Arc<str>,
     id: Arc<str>,
     attributes: Attributes,
+    // None where there are none, so that most resources allocate nothing for it.
+    parents: Option<Arc<BTreeSet<Name>>>,
 }
+
+/// Kind and name among its kind.
+type Name = (Arc<str>, Arc<str>);
 
 impl Resource {
     /// A resource without attributes. In Cedar it is the entity `kind::"id"`.
     #[must_use]
     pub fn new(kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
-        Self { kind: kind.into(), id: id.into(), attributes: Attributes::new() }
+        Self { kind: kind.into(), id: id.into(), attributes: Attributes::new(), parents: None }
     }
 
     /// With one more attribute.
     #[must_use]
     pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
         self.attributes = self.attributes.with(name, value);
+        self
+    }
+
+    /// Which lies in another: an order in a folder, a folder in a project. What that one lies in is
+    /// for policy to know.
+    #[must_use]
+    pub fn within(mut self, kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
+        Arc::make_mut(self.parents.get_or_insert_default()).insert((kind.into(), id.into()));
         self
     }
 
@@ -82,6 +97,11 @@ impl Resource {
     #[must_use]
     pub fn attributes(&self) -> &Attributes {
         &self.attributes
+    }
+
+    /// Kind and name of each that it lies in directly, each once, in their order.
+    pub fn parents(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parents.iter().flat_map(|all| all.iter().map(|(kind, id)| (&**kind, &**id)))
     }
 
     /// Whether both name one resource, whatever is known about it.
@@ -378,9 +398,19 @@ mod tests {
     }
 
     #[test]
+    fn a_resource_lies_in_others_in_any_order_and_each_once() {
+        let order = Resource::new("Order", "42");
+        assert_eq!(order.parents().count(), 0);
+        let one = order.clone().within("Folder", "b").within("Folder", "a").within("Folder", "b");
+        assert!(one.parents().eq([("Folder", "a"), ("Folder", "b")]));
+        assert_eq!(one, order.clone().within("Folder", "a").within("Folder", "b"));
+        assert_ne!(one, order);
+    }
+
+    #[test]
     fn a_resource_is_the_same_by_kind_and_id() {
         let order = Resource::new("Order", "42");
-        assert!(order.is_same(&order.clone().with("total", 1)));
+        assert!(order.is_same(&order.clone().with("total", 1).within("Folder", "open")));
         assert!(!order.is_same(&Resource::new("Order", "43")));
         assert!(!order.is_same(&Resource::new("Invoice", "42")));
     }

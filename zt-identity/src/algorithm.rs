@@ -4,13 +4,15 @@
 //!
 //! 1. its algorithm's name is on the list, letter for letter; `none` and `HS*` are not (RFC 8725
 //!    §3.1, T-04);
-//! 2. the key is sound: RSA with 2048 to 8192 bits and an odd exponent 3 ≤ e < 2³³, a point on
-//!    P-256 or P-384, 32 bytes for Ed25519 (T-08);
+//! 2. the key is sound: RSA with 2048 to 8192 bits, an odd exponent 3 ≤ e < 2³³ and no sign of
+//!    ROCA, a point on P-256 or P-384, 32 bytes for Ed25519 (T-08);
 //! 3. the key is of the type that the algorithm signs with (RFC 8725 §3.1, T-04);
 //! 4. it verifies; an ECDSA signature is r and s at their fixed length, 1 ≤ r, s < n (RFC 7518
 //!    §3.4).
 //!
-//! Everything here is [`ring`]. It has no P-521, so ES512 is refused by name.
+//! Everything here is [`ring`], with one exception: it has no P-521, so ES512 is refused by name, or,
+//! with the feature `aws-lc-rs`, verified by AWS-LC. The feature changes nothing about the other
+//! algorithms: what a signature is worth does not depend on what else was built in.
 
 use std::fmt;
 
@@ -18,6 +20,9 @@ use ring::signature::{
     self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use ring::{agreement, digest, hmac, rand};
+
+#[cfg(feature = "aws-lc-rs")]
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey};
 use zt_core::fault::Fault;
 
 use crate::excerpt::excerpt;
@@ -42,14 +47,22 @@ pub enum Algorithm {
     Es256,
     /// ECDSA over P-384 with SHA-384.
     Es384,
+    /// ECDSA over P-521 with SHA-512.
+    #[cfg(feature = "aws-lc-rs")]
+    Es512,
     /// Ed25519, under both of its names: `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864).
     EdDsa,
 }
 
-/// How `ring` checks the signatures of an algorithm.
+#[cfg(feature = "aws-lc-rs")]
+static P521: &EcdsaVerificationAlgorithm = &ECDSA_P521_SHA512_FIXED;
+
+/// How the signatures of an algorithm are checked.
 enum Scheme {
     Rsa(&'static RsaParameters),
     Point(&'static dyn VerificationAlgorithm),
+    #[cfg(feature = "aws-lc-rs")]
+    P521,
 }
 
 impl Algorithm {
@@ -63,6 +76,8 @@ impl Algorithm {
         Self::Ps512,
         Self::Es256,
         Self::Es384,
+        #[cfg(feature = "aws-lc-rs")]
+        Self::Es512,
         Self::EdDsa,
     ];
 
@@ -70,8 +85,8 @@ impl Algorithm {
     ///
     /// # Errors
     ///
-    /// [`AlgorithmError`] for every name that is not on the list: `none`, `HS256`, `ES512`,
-    /// another case.
+    /// [`AlgorithmError`] for every name that is not on the list: `none`, `HS256`, another case,
+    /// and `ES512` without the feature `aws-lc-rs`.
     pub fn from_name(alg: &str) -> Result<Self, AlgorithmError> {
         match alg {
             "RS256" => Ok(Self::Rs256),
@@ -82,6 +97,8 @@ impl Algorithm {
             "PS512" => Ok(Self::Ps512),
             "ES256" => Ok(Self::Es256),
             "ES384" => Ok(Self::Es384),
+            #[cfg(feature = "aws-lc-rs")]
+            "ES512" => Ok(Self::Es512),
             "EdDSA" | "Ed25519" => Ok(Self::EdDsa),
             other => Err(AlgorithmError { name: excerpt(other) }),
         }
@@ -99,6 +116,8 @@ impl Algorithm {
             Self::Ps512 => "PS512",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => "ES512",
             Self::EdDsa => "EdDSA",
         }
     }
@@ -111,6 +130,8 @@ impl Algorithm {
             Self::Ps256 | Self::Ps384 | Self::Ps512 => KeyType::Rsa,
             Self::Es256 => KeyType::P256,
             Self::Es384 => KeyType::P384,
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => KeyType::P521,
             Self::EdDsa => KeyType::Ed25519,
         }
     }
@@ -121,6 +142,8 @@ impl Algorithm {
             Self::Rs256 | Self::Ps256 | Self::Es256 => &digest::SHA256,
             Self::Rs384 | Self::Ps384 | Self::Es384 => &digest::SHA384,
             Self::Rs512 | Self::Ps512 | Self::EdDsa => &digest::SHA512,
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => &digest::SHA512,
         };
         digest::digest(hash, data)
     }
@@ -135,6 +158,8 @@ impl Algorithm {
             Self::Ps512 => Scheme::Rsa(&signature::RSA_PSS_2048_8192_SHA512),
             Self::Es256 => Scheme::Point(&signature::ECDSA_P256_SHA256_FIXED),
             Self::Es384 => Scheme::Point(&signature::ECDSA_P384_SHA384_FIXED),
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => Scheme::P521,
             Self::EdDsa => Scheme::Point(&signature::ED25519),
         }
     }
@@ -173,6 +198,9 @@ pub enum KeyType {
     P256,
     /// The elliptic curve P-384.
     P384,
+    /// The elliptic curve P-521.
+    #[cfg(feature = "aws-lc-rs")]
+    P521,
     /// The Edwards curve Ed25519.
     Ed25519,
 }
@@ -183,6 +211,8 @@ impl KeyType {
             Self::Rsa => "RSA",
             Self::P256 => "P-256",
             Self::P384 => "P-384",
+            #[cfg(feature = "aws-lc-rs")]
+            Self::P521 => "P-521",
             Self::Ed25519 => "Ed25519",
         }
     }
@@ -202,7 +232,8 @@ pub struct PublicKey(Key);
 enum Key {
     // INVARIANT: both integers passed `check_modulus` and `check_exponent`.
     Rsa(RsaPublicKeyComponents<Box<[u8]>>),
-    // INVARIANT: P-256, P-384: 0x04, x, y of a point on the curve; Ed25519: 32 bytes.
+    // INVARIANT: P-256, P-384, P-521: 0x04, x, y of a point on the curve, unless it is for one
+    // signature only; Ed25519: 32 bytes.
     Point { key_type: KeyType, bytes: Box<[u8]> },
 }
 
@@ -215,6 +246,7 @@ impl PublicKey {
     pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, KeyError> {
         check_modulus(n)?;
         check_exponent(e)?;
+        check_primes(n)?;
         Ok(Self(Key::Rsa(RsaPublicKeyComponents { n: n.into(), e: e.into() })))
     }
 
@@ -224,7 +256,8 @@ impl PublicKey {
     ///
     /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
     pub fn p256(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
-        Self::point(KeyType::P256, 32, &agreement::ECDH_P256, x, y)
+        let on_curve = |point: &[u8]| is_on_curve(&agreement::ECDH_P256, point);
+        Self::point(KeyType::P256, 32, x, y, on_curve)
     }
 
     /// A point on P-384 with these coordinates of 48 bytes each.
@@ -233,24 +266,48 @@ impl PublicKey {
     ///
     /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
     pub fn p384(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
-        Self::point(KeyType::P384, 48, &agreement::ECDH_P384, x, y)
+        let on_curve = |point: &[u8]| is_on_curve(&agreement::ECDH_P384, point);
+        Self::point(KeyType::P384, 48, x, y, on_curve)
+    }
+
+    /// A point on P-521 with these coordinates of 66 bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when a coordinate has another length or the point is not on the curve.
+    #[cfg(feature = "aws-lc-rs")]
+    pub fn p521(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let on_curve = |point: &[u8]| ParsedPublicKey::new(P521, point).is_ok();
+        Self::point(KeyType::P521, 66, x, y, on_curve)
     }
 
     fn point(
         key_type: KeyType,
         len: usize,
-        curve: &'static agreement::Algorithm,
         x: &[u8],
         y: &[u8],
+        on_curve: impl Fn(&[u8]) -> bool,
     ) -> Result<Self, KeyError> {
-        for coordinate in [x, y] {
-            if coordinate.len() != len {
-                return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
-            }
+        let bytes = uncompressed(key_type, len, x, y)?;
+        if on_curve(&bytes) {
+            Ok(Self(Key::Point { key_type, bytes }))
+        } else {
+            Err(KeyError::NotOnCurve { key_type })
         }
-        let bytes: Box<[u8]> = [&[0x04], x, y].concat().into();
-        check_on_curve(curve, &bytes).map_err(|()| KeyError::NotOnCurve { key_type })?;
-        Ok(Self(Key::Point { key_type, bytes }))
+    }
+
+    /// A point on P-256 to verify one signature with. Whether it lies on the curve is looked at
+    /// there and not here, which costs as much as a signature: nothing verifies with a point that
+    /// does not.
+    pub(crate) fn p256_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P256;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 32, x, y)? }))
+    }
+
+    /// A point on P-384, as [`PublicKey::p256_for_one_signature`].
+    pub(crate) fn p384_for_one_signature(x: &[u8], y: &[u8]) -> Result<Self, KeyError> {
+        let key_type = KeyType::P384;
+        Ok(Self(Key::Point { key_type, bytes: uncompressed(key_type, 48, x, y)? }))
     }
 
     /// An Ed25519 key of 32 bytes.
@@ -296,6 +353,14 @@ impl PublicKey {
             (Key::Point { bytes, .. }, Scheme::Point(scheme)) => {
                 UnparsedPublicKey::new(scheme, bytes).verify(message, signature)
             }
+            #[cfg(feature = "aws-lc-rs")]
+            (Key::Point { bytes, .. }, Scheme::P521) => {
+                let verified = aws_lc_rs::signature::UnparsedPublicKey::new(P521, bytes)
+                    .verify(message, signature);
+                verified.map_err(|aws_lc_rs::error::Unspecified| ring::error::Unspecified)
+            }
+            #[cfg(feature = "aws-lc-rs")]
+            (Key::Rsa(_), Scheme::P521) => Err(ring::error::Unspecified),
             (Key::Rsa(_), Scheme::Point(_)) | (Key::Point { .. }, Scheme::Rsa(_)) => {
                 Err(ring::error::Unspecified)
             }
@@ -310,6 +375,16 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// SEC 1 §2.3.3.
+fn uncompressed(key_type: KeyType, len: usize, x: &[u8], y: &[u8]) -> Result<Box<[u8]>, KeyError> {
+    for coordinate in [x, y] {
+        if coordinate.len() != len {
+            return Err(KeyError::Length { key_type, len: coordinate.len(), expected: len });
+        }
+    }
+    Ok([&[0x04], x, y].concat().into())
+}
+
 /// 2048 to 8192 bits, odd, and spelled without a leading zero (RFC 7518 §3.3, §6.3.1.1; T-08).
 fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
     let first = n.first().copied().unwrap_or(0);
@@ -321,6 +396,25 @@ fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
         return Err(KeyError::ModulusSize { bits });
     }
     Ok(())
+}
+
+/// The primes by which a modulus of ROCA is known (CVE-2017-15361). Modulo each of them it is a
+/// power of 65537, as its two factors are; of sound moduli one in 2²⁷ is.
+const ROCA_PRIMES: [u32; 17] =
+    [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+
+/// Whoever has such a public key can compute the private one, and sign as its owner.
+fn check_primes(n: &[u8]) -> Result<(), KeyError> {
+    let remainder = |value: u32, prime| value.checked_rem(prime).unwrap_or_default();
+    let is_power = |prime: &u32| {
+        let modulus = n.iter().fold(0u32, |modulus, byte| {
+            remainder(modulus.wrapping_shl(8) | u32::from(*byte), *prime)
+        });
+        let next = |power: &u32| Some(remainder(power.wrapping_mul(65_537), *prime));
+        let mut powers = std::iter::successors(Some(1), next).take(157);
+        powers.any(|power| power == modulus)
+    };
+    if ROCA_PRIMES.iter().all(is_power) { Err(KeyError::Roca) } else { Ok(()) }
 }
 
 fn leading_zeros(byte: u8) -> usize {
@@ -340,11 +434,10 @@ fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
 
 /// `ring` tells whether a point lies on its curve only when it computes with it. An agreement with
 /// a key of ours does nothing else that could fail, and its result is thrown away.
-fn check_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> Result<(), ()> {
-    let ours = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new())
-        .map_err(|ring::error::Unspecified| ())?;
-    agreement::agree_ephemeral(ours, &agreement::UnparsedPublicKey::new(curve, point), |_| ())
-        .map_err(|ring::error::Unspecified| ())
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let ours = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new());
+    let theirs = agreement::UnparsedPublicKey::new(curve, point);
+    ours.is_ok_and(|ours| agreement::agree_ephemeral(ours, &theirs, |_| ()).is_ok())
 }
 
 /// Why a public key is not sound.
@@ -363,6 +456,9 @@ pub enum KeyError {
     /// The public exponent is even, too small or too large.
     #[error("the public exponent is not odd and between 3 and 2^33")]
     Exponent,
+    /// The modulus has the fingerprint of ROCA (CVE-2017-15361): its factors can be computed.
+    #[error("the modulus has the fingerprint of ROCA: its private key can be computed")]
+    Roca,
     /// A coordinate or key has another length than its curve demands.
     #[error("{len} bytes, where {key_type} has {expected}")]
     Length {
@@ -430,10 +526,28 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     digest
 }
 
-/// A key of HMAC-SHA256 that this process made up, for names that nobody else can compute.
+/// The SHA-256 digest of several parts, none of which runs into the next.
+pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
+}
+
+/// A key of HMAC-SHA256, for names that nobody else can compute.
+#[derive(Clone)]
 pub(crate) struct MacKey(hmac::Key);
 
 impl MacKey {
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// One that this process makes up.
     pub(crate) fn random() -> Result<Self, NoRandomness> {
         hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())
             .map(Self)
@@ -445,6 +559,14 @@ impl MacKey {
         mac.copy_from_slice(hmac::sign(&self.0, data).as_ref());
         mac
     }
+}
+
+/// A number that nobody can foretell, or 0 where the operating system gives out no randomness.
+#[cfg(feature = "http")]
+pub(crate) fn random_u16() -> u16 {
+    let mut bytes = [0; 2];
+    let random = rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes);
+    random.map_or(0, |()| u16::from_le_bytes(bytes))
 }
 
 /// The operating system gives out no randomness, so there can be no secret.
@@ -500,10 +622,92 @@ mod tests {
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Ok(Algorithm::EdDsa));
         for name in [
-            "none", "None", "", "HS256", "HS384", "HS512", "ES512", "ES256K", "rs256", "Ed448",
+            "none", "None", "", "HS256", "HS384", "HS512", "ES521", "ES256K", "rs256", "Ed448",
             "RS256 ",
         ] {
             assert_eq!(Algorithm::from_name(name), Err(AlgorithmError { name: name.into() }));
+        }
+    }
+
+    #[test]
+    fn es512_is_an_algorithm_where_aws_lc_verifies_it_and_only_there() {
+        assert_eq!(Algorithm::from_name("ES512").is_ok(), cfg!(feature = "aws-lc-rs"));
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    mod p521 {
+        use aws_lc_rs::rand::SystemRandom;
+        use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+
+        use super::*;
+
+        /// n of P-521, big-endian.
+        fn order() -> Vec<u8> {
+            let mut order = vec![0x01];
+            order.extend([0xff; 32]);
+            order.extend([
+                0xfa, 0x51, 0x86, 0x87, 0x83, 0xbf, 0x2f, 0x96, 0x6b, 0x7f, 0xcc, 0x01, 0x48, 0xf7,
+                0x09, 0xa5, 0xd0, 0x3b, 0xb5, 0xc9, 0xb8, 0x89, 0x9c, 0x47, 0xae, 0xbb, 0x6f, 0xb7,
+                0x1e, 0x91, 0x38, 0x64, 0x09,
+            ]);
+            order
+        }
+
+        fn p521() -> (PublicKey, Vec<u8>, Vec<u8>) {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap();
+            let point = pair.public_key().as_ref().to_vec();
+            let key = PublicKey::p521(&point[1..67], &point[67..]).unwrap();
+            let signature = pair.sign(&SystemRandom::new(), b"message").unwrap();
+            (key, point, signature.as_ref().to_vec())
+        }
+
+        #[test]
+        fn es512_verifies_what_its_key_signed_and_nothing_else() {
+            let (key, _, signature) = p521();
+            assert_eq!(key.key_type(), KeyType::P521);
+            assert_eq!(key.verify(Algorithm::Es512, b"message", &signature), Ok(()));
+            assert!(key.verify(Algorithm::Es512, b"massage", &signature).is_err());
+            assert!(p521().0.verify(Algorithm::Es512, b"message", &signature).is_err());
+            for other in Algorithm::ALL.iter().filter(|other| **other != Algorithm::Es512) {
+                let refused = key.verify(*other, b"message", &signature);
+                assert!(matches!(refused, Err(SignatureError::WrongKeyType { .. })));
+            }
+        }
+
+        #[test]
+        fn r_and_s_on_p521_have_their_length_and_lie_between_0_and_n() {
+            let (key, _, signature) = p521();
+            let (r, s) = signature.split_at(66);
+            let order = order();
+            assert_eq!(order.len(), 66);
+            for bad in [
+                [&[0; 66], s].concat(),
+                [r, &[0; 66]].concat(),
+                [&*order, s].concat(),
+                [r, &order].concat(),
+                [&[0xff; 66], s].concat(),
+                vec![0; 132],
+                Vec::new(),
+                signature[..131].to_vec(),
+                [&signature[..], &[0]].concat(),
+                [&[0], r, &[0], s].concat(),
+            ] {
+                let refused = key.verify(Algorithm::Es512, b"message", &bad);
+                assert_eq!(refused, Err(SignatureError::Invalid), "{bad:?}");
+            }
+        }
+
+        #[test]
+        fn a_point_lies_on_p521_and_has_its_length() {
+            let (_, point, _) = p521();
+            let (x, mut y) = (point[1..67].to_vec(), point[67..].to_vec());
+            y[65] ^= 1;
+            let key_type = KeyType::P521;
+            let off = Err(KeyError::NotOnCurve { key_type });
+            assert_eq!(PublicKey::p521(&x, &y).map(|_| ()), off);
+            assert_eq!(PublicKey::p521(&[0; 66], &[0; 66]).map(|_| ()), off);
+            let short = Err(KeyError::Length { key_type, len: 65, expected: 66 });
+            assert_eq!(PublicKey::p521(&x[1..], &y).map(|_| ()), short);
         }
     }
 
@@ -537,6 +741,24 @@ mod tests {
         ] {
             assert_eq!(rsa(bad), Err(KeyError::Exponent), "{bad:?}");
         }
+    }
+
+    /// A modulus that is 1, a power of 65537, modulo every prime that ROCA is known by: each is a
+    /// factor of what is added to 1, unless it is `but`.
+    fn roca_modulus(but: u32) -> Vec<u8> {
+        let primes = ROCA_PRIMES.iter().filter(|prime| **prime != but);
+        let product: u128 = primes.map(|prime| u128::from(*prime)).product();
+        let product = product << product.leading_zeros();
+        [&product.to_be_bytes()[..], &[0; 239], &[1]].concat()
+    }
+
+    #[test]
+    fn a_modulus_whose_factors_can_be_computed_is_refused() {
+        let rsa = |n: &[u8]| PublicKey::rsa(n, &[1, 0, 1]).map(|_| ());
+        assert_eq!(rsa(&roca_modulus(0)), Err(KeyError::Roca));
+        // One prime that says otherwise is enough.
+        assert!(ROCA_PRIMES.iter().any(|but| rsa(&roca_modulus(*but)).is_ok()));
+        assert_eq!(rsa(&modulus(256, 0x80, 1)), Ok(()));
     }
 
     #[test]
@@ -601,6 +823,23 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn a_point_that_is_not_on_its_curve_verifies_nothing() {
+        let (_, point, signature) = p256();
+        let (x, mut y) = (point[1..33].to_vec(), point[33..].to_vec());
+        let good = PublicKey::p256_for_one_signature(&x, &y).unwrap();
+        assert_eq!(good.verify(Algorithm::Es256, b"message", &signature), Ok(()));
+        y[31] ^= 1;
+        for (x, y) in [(&x[..], &y[..]), (&[0; 32], &[0; 32]), (&[0xff; 32], &[0xff; 32])] {
+            let bad = PublicKey::p256_for_one_signature(x, y).unwrap();
+            let verified = bad.verify(Algorithm::Es256, b"message", &signature);
+            assert_eq!(verified, Err(SignatureError::Invalid));
+        }
+        let bad = PublicKey::p384_for_one_signature(&[1; 48], &[1; 48]).unwrap();
+        let verified = bad.verify(Algorithm::Es384, b"message", &[1; 96]);
+        assert_eq!(verified, Err(SignatureError::Invalid));
     }
 
     #[test]

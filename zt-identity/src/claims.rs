@@ -141,13 +141,23 @@ impl Audience {
         if values.iter().any(|value| value.as_str().is_none()) {
             return Err(malformed);
         }
-        let named = |name: &Arc<str>| values.iter().any(|value| value.as_str() == Some(name));
-        let for_us = if self.all {
-            self.expected.iter().all(named)
+        let named = |name: &str| values.iter().any(|value| value.as_str() == Some(name));
+        if self.is_met_by(named) { Ok(()) } else { Err(ClaimsError::Audience) }
+    }
+
+    /// Whether what names these names is for us.
+    pub(crate) fn is_met_by(&self, named: impl Fn(&str) -> bool) -> bool {
+        if self.all {
+            self.expected.iter().all(|name| named(name))
         } else {
-            self.expected.iter().any(named)
-        };
-        if for_us { Ok(()) } else { Err(ClaimsError::Audience) }
+            self.expected.iter().any(|name| named(name))
+        }
+    }
+
+    /// The expected names.
+    #[cfg(feature = "http")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.expected.iter().map(AsRef::as_ref)
     }
 }
 
@@ -335,6 +345,18 @@ pub enum ClaimsError {
         /// The longest that is accepted.
         max: Duration,
     },
+    /// A claim is not what a rule for tokens of this issuer demands.
+    #[error("the claim {claim:?} is not what is demanded of this issuer's tokens")]
+    Rule {
+        /// The claim, cut.
+        claim: String,
+    },
+    /// The user breaks a rule for users of this issuer.
+    #[error("the {field} of the user breaks a rule for this issuer")]
+    UserRule {
+        /// What of the user.
+        field: &'static str,
+    },
 }
 
 impl ClaimsError {
@@ -355,6 +377,8 @@ impl ClaimsError {
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => "token_not_yet_valid",
             Self::LivesTooLong { .. } => "token_lives_too_long",
+            Self::Rule { .. } => "token_claim_rule",
+            Self::UserRule { .. } => "token_user_rule",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a token is bound to (RFC 7800, RFC 8705).
+//! What a token is bound to (RFC 7800, RFC 8705, RFC 9449).
 
 use std::sync::Arc;
 
@@ -7,10 +7,14 @@ use crate::claims::ClaimsError;
 use crate::excerpt::excerpt;
 use crate::json::{Object, Value};
 
+const CERTIFICATE: &str = "x5t#S256";
+const KEY: &str = "jkt";
+
 /// What the sender of a token has to possess: the claim `cnf` (RFC 7800 §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmation {
     certificate: Option<[u8; 32]>,
+    key: Option<[u8; 32]>,
     other: Option<Arc<str>>,
 }
 
@@ -21,13 +25,15 @@ impl Confirmation {
         let Some(value) = claims.get("cnf") else { return Ok(None) };
         let methods = value.as_object().filter(|methods| !methods.is_empty());
         let methods = methods.ok_or(malformed.clone())?;
-        let certificate = match methods.get("x5t#S256") {
-            None => None,
-            Some(value) => Some(thumbprint(value).ok_or(malformed)?),
+        let digest = |method| match methods.get(method) {
+            None => Ok(None),
+            Some(value) => thumbprint(value).map(Some).ok_or(malformed.clone()),
         };
-        let other = methods.iter().map(|(name, _)| name).find(|name| *name != "x5t#S256");
+        let (certificate, key) = (digest(CERTIFICATE)?, digest(KEY)?);
+        let mut names = methods.iter().map(|(name, _)| name);
+        let other = names.find(|name| ![CERTIFICATE, KEY].contains(name));
         let other = other.map(|name| Arc::from(excerpt(name)));
-        Ok(Some(Self { certificate, other }))
+        Ok(Some(Self { certificate, key, other }))
     }
 
     /// The SHA-256 digest of the sender's certificate in DER: `x5t#S256` (RFC 8705 §3.1).
@@ -36,8 +42,14 @@ impl Confirmation {
         self.certificate.as_ref()
     }
 
-    /// The first method besides that, such as `jkt`: none of them can be checked yet, so a token
-    /// that has one is refused by every binding. The name is cut.
+    /// The RFC 7638 thumbprint of the sender's key: `jkt` (RFC 9449 §6.1).
+    #[must_use]
+    pub fn key_thumbprint(&self) -> Option<&[u8; 32]> {
+        self.key.as_ref()
+    }
+
+    /// The first method besides those, such as `jwk`: none of them can be checked, so a token that
+    /// has one is refused by every binding. The name is cut.
     #[must_use]
     pub fn unsupported(&self) -> Option<&str> {
         self.other.as_deref()

@@ -43,6 +43,8 @@ pub mod tag {
     pub const GENERALIZED_TIME: u8 = 0x18;
     /// `SEQUENCE`
     pub const SEQUENCE: u8 = 0x30;
+    /// `SET`
+    pub const SET: u8 = 0x31;
 
     /// `[number]`, primitive.
     #[must_use]
@@ -84,6 +86,14 @@ pub struct Element<'a> {
     pub contents: &'a [u8],
     /// The element with its tag and length.
     pub whole: &'a [u8],
+}
+
+impl Element<'_> {
+    /// Whether it is made of elements (X.690 §8.1.2.5).
+    #[must_use]
+    pub const fn is_constructed(&self) -> bool {
+        self.tag & 0x20 != 0
+    }
 }
 
 /// Takes elements from a slice.
@@ -213,7 +223,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     pub fn walk(mut self) -> Result<(), DerError> {
         while !self.is_empty() {
             let element = self.element()?;
-            if element.tag & 0x20 != 0 {
+            if element.is_constructed() {
                 self.within(&element)?.walk()?;
             }
         }

@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use zt_core::fault::Fault;
 
-use crate::algorithm::{Algorithm, AlgorithmError, KeyError, KeyType, PublicKey, SignatureError};
+use crate::algorithm::{
+    Algorithm, AlgorithmError, KeyError, KeyType, PublicKey, SignatureError, sha256,
+};
 use crate::base64url;
 use crate::excerpt::excerpt;
 use crate::json::{JsonError, Object};
@@ -65,11 +67,30 @@ impl Jwk {
         Self::for_uses(jwk, SIGNING)
     }
 
+    /// The key of a document that brings it along, for the signature of that document and no
+    /// other: a point that does not lie on its curve is found out there.
+    pub(crate) fn for_one_signature(jwk: &Object<'_>) -> Result<Self, JwkError> {
+        let points = Points {
+            p256: PublicKey::p256_for_one_signature,
+            p384: PublicKey::p384_for_one_signature,
+        };
+        Self::with_points(jwk, SIGNING, points)
+    }
+
     fn for_uses(jwk: &Object<'_>, uses: &[Option<&str>]) -> Result<Self, JwkError> {
+        let points = Points { p256: PublicKey::p256, p384: PublicKey::p384 };
+        Self::with_points(jwk, uses, points)
+    }
+
+    fn with_points(
+        jwk: &Object<'_>,
+        uses: &[Option<&str>],
+        points: Points,
+    ) -> Result<Self, JwkError> {
         check_public(jwk)?;
         check_use(jwk, uses)?;
         check_key_ops(jwk)?;
-        let key = public_key(jwk)?;
+        let key = public_key(jwk, points)?;
         let algorithm = algorithm(jwk, key.key_type())?;
         Ok(Self { kid: kid(jwk)?, algorithm, key })
     }
@@ -110,6 +131,45 @@ impl Jwk {
             _ => self.key.verify(algorithm, message, signature),
         }
     }
+}
+
+/// The thumbprint of a public key: SHA-256 over its required members alone, in lexicographic order
+/// and without whitespace (RFC 7638 §3). Two spellings of one key have one thumbprint.
+///
+/// # Errors
+///
+/// [`JwkError`] when the key is not one that [`Jwk::from_object`] takes.
+pub fn thumbprint(jwk: &Object<'_>) -> Result<[u8; 32], JwkError> {
+    // Members are canonical base64url, so they stand in JSON as they are.
+    Jwk::for_one_signature(jwk)?;
+    thumbprint_of_sound(jwk)
+}
+
+/// As [`thumbprint`], of a key that was taken already.
+pub(crate) fn thumbprint_of_sound(jwk: &Object<'_>) -> Result<[u8; 32], JwkError> {
+    let member = |member| text(jwk, member)?.ok_or(JwkError::Member { member });
+    let required = match member("kty")? {
+        "RSA" => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, member("e")?, member("n")?),
+        "EC" => format!(
+            r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+            member("crv")?,
+            member("x")?,
+            member("y")?
+        ),
+        kty => {
+            format!(r#"{{"crv":"{}","kty":"{kty}","x":"{}"}}"#, member("crv")?, member("x")?)
+        }
+    };
+    Ok(sha256(required.as_bytes()))
+}
+
+type Point = fn(&[u8], &[u8]) -> Result<PublicKey, KeyError>;
+
+/// How points are taken.
+#[derive(Clone, Copy)]
+struct Points {
+    p256: Point,
+    p384: Point,
 }
 
 /// The text of a member; `None` when there is none.
@@ -154,7 +214,7 @@ fn check_key_ops(jwk: &Object<'_>) -> Result<(), JwkError> {
     if operations.contains(&"verify") { Ok(()) } else { Err(JwkError::KeyOps) }
 }
 
-fn public_key(jwk: &Object<'_>) -> Result<PublicKey, JwkError> {
+fn public_key(jwk: &Object<'_>, points: Points) -> Result<PublicKey, JwkError> {
     let kty = text(jwk, "kty")?.ok_or(JwkError::Member { member: "kty" })?;
     if kty == "RSA" {
         return Ok(PublicKey::rsa(&bytes(jwk, "n")?, &bytes(jwk, "e")?)?);
@@ -164,8 +224,10 @@ fn public_key(jwk: &Object<'_>) -> Result<PublicKey, JwkError> {
     }
     let crv = text(jwk, "crv")?.ok_or(JwkError::Member { member: "crv" })?;
     match (kty, crv) {
-        ("EC", "P-256") => Ok(PublicKey::p256(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
-        ("EC", "P-384") => Ok(PublicKey::p384(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        ("EC", "P-256") => Ok((points.p256)(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        ("EC", "P-384") => Ok((points.p384)(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
+        #[cfg(feature = "aws-lc-rs")]
+        ("EC", "P-521") => Ok(PublicKey::p521(&bytes(jwk, "x")?, &bytes(jwk, "y")?)?),
         ("OKP", "Ed25519") => Ok(PublicKey::ed25519(&bytes(jwk, "x")?)?),
         _ => Err(JwkError::Curve { crv: excerpt(crv) }),
     }
@@ -350,7 +412,8 @@ pub enum JwkError {
         /// Its type, cut.
         kty: String,
     },
-    /// The key is on a curve that is not accepted; P-521 is one of those.
+    /// The key is on a curve that is not accepted; P-521 is one of those without the feature
+    /// `aws-lc-rs`.
     #[error("the curve {crv:?} is not accepted")]
     Curve {
         /// Its curve, cut.
@@ -502,7 +565,11 @@ mod tests {
             assert_eq!(refused(json!({"crv": crv})), JwkError::Curve { crv: crv.into() });
         }
         let p521 = refused(json!({"kty": "EC", "crv": "P-521"}));
-        assert_eq!(p521, JwkError::Curve { crv: "P-521".into() });
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(p521, JwkError::Member { member: "y" });
+        } else {
+            assert_eq!(p521, JwkError::Curve { crv: "P-521".into() });
+        }
     }
 
     #[test]
@@ -517,7 +584,7 @@ mod tests {
     #[test]
     fn a_key_is_for_an_allowed_algorithm_of_its_type() {
         assert!(parse(&with(json!({"alg": "Ed25519"}))).is_ok());
-        for alg in ["none", "HS256", "RSA-OAEP", "ES512"] {
+        for alg in ["none", "HS256", "RSA-OAEP", "ES521"] {
             assert!(matches!(refused(json!({"alg": alg})), JwkError::Algorithm(_)));
         }
         assert_eq!(

@@ -74,6 +74,15 @@ impl<'t> Jws<'t> {
     ///
     /// [`JwsError`] names the first rule that is broken.
     pub fn parse(token: &'t str, profile: &Profile<'_>) -> Result<Self, JwsError> {
+        Ok(Self::parse_and_read(token, profile, |_| ())?.0)
+    }
+
+    /// As [`Jws::parse`], and what `read` makes of the header once it is accepted.
+    pub(crate) fn parse_and_read<T>(
+        token: &'t str,
+        profile: &Profile<'_>,
+        read: impl FnOnce(&Object<'_>) -> T,
+    ) -> Result<(Self, T), JwsError> {
         if token.len() > MAX_LEN {
             return Err(JwsError::TooLong { len: token.len() });
         }
@@ -85,7 +94,7 @@ impl<'t> Jws<'t> {
         let algorithm = algorithm(&header, profile)?;
         check_type(&header, profile)?;
         let kid = kid(&header)?.map(str::to_owned);
-        Ok(Self { algorithm, kid, signing_input, payload, signature })
+        Ok((Self { algorithm, kid, signing_input, payload, signature }, read(&header)))
     }
 
     /// The algorithm that the token claims to be signed with.
@@ -122,6 +131,16 @@ impl<'t> Jws<'t> {
     pub(crate) fn unverified_payload(&self) -> Result<Vec<u8>, JwsError> {
         base64url::decode(self.payload).map_err(|_| JwsError::Payload)
     }
+}
+
+/// The payload of a token of which not even the header was looked at: see
+/// [`Jws::unverified_payload`].
+pub(crate) fn unverified_payload(token: &str) -> Result<Vec<u8>, JwsError> {
+    if token.len() > MAX_LEN {
+        return Err(JwsError::TooLong { len: token.len() });
+    }
+    let (_, _, payload, _) = split(token).ok_or(JwsError::Parts)?;
+    base64url::decode(payload).map_err(|_| JwsError::Payload)
 }
 
 /// The signing input and the three parts; `None` for any other number of parts.

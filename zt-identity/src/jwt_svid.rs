@@ -23,8 +23,8 @@
 //!
 //! # Not supported
 //!
-//! `EdDSA` is not among the algorithms of the standard. `ES512` is, and is refused: ring has no
-//! P-521.
+//! `EdDSA` is not among the algorithms of the standard. `ES512` is, and is refused without the feature
+//! `aws-lc-rs`: ring has no P-521.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub const ALGORITHMS: &[Algorithm] = &[
     Algorithm::Ps512,
     Algorithm::Es256,
     Algorithm::Es384,
+    #[cfg(feature = "aws-lc-rs")]
+    Algorithm::Es512,
 ];
 /// How many names `aud` may have. The standard advises one (§3.2) and has no limit; the crate
 /// `spiffe` has this one.

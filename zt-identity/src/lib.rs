@@ -9,6 +9,7 @@ pub mod profile;
 mod signature;
 pub mod pem;
 mod excerpt;
+mod file;
 mod base64url;
 pub mod algorithm;
 pub mod json;

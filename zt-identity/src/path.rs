@@ -8,7 +8,8 @@
 //! 2. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
 //!    RSA of at least 2,048 bits;
 //! 3. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
-//! 4. the root counts now, which webpki leaves to us;
+//! 4. the root counts now and admits as many authorities below it (§4.2.1.9), which webpki leaves to
+//!    us;
 //! 5. for [`verify_unrevoked_path`], no certificate on the path is revoked, as
 //!    [`revocation`](crate::revocation) asks: each is held against the list of the very key that has
 //!    signed it on this path.
@@ -109,13 +110,23 @@ impl Refused {
     }
 }
 
-/// M-04.
+/// M-04: of several certificates of one authority, one that counts now and admits as many others as
+/// are on the path is enough.
 fn root_counts(
     path: &VerifiedPath<'_>,
     bundle: &X509Bundle,
     now: Timestamp,
 ) -> Result<(), PathError> {
-    bundle.check_validity(path.anchor(), now).map_err(PathError::Root)
+    let others = path.intermediate_certificates().count();
+    let mut outcome = Err(PathError::UnknownIssuer);
+    for root in bundle.roots_of(path.anchor()) {
+        outcome = match (root.validity().check(now), root.path_len()) {
+            (Err(outside), _) => Err(PathError::Root(outside)),
+            (Ok(()), Some(most)) if others > usize::from(most) => Err(PathError::PathLength),
+            (Ok(()), _) => return Ok(()),
+        };
+    }
+    outcome
 }
 
 /// M-06: from the root down, each certificate against the list of the one above it.
@@ -134,7 +145,7 @@ fn nothing_is_revoked(
     if unasked {
         return Ok(());
     }
-    let root = bundle.root(path.anchor()).ok_or(PathError::UnknownIssuer)?;
+    let root = bundle.roots_of(path.anchor()).next().ok_or(PathError::UnknownIssuer)?;
     let mut above = CertificateDer::from(root.certificate().as_ref());
     let mut position = path.intermediate_certificates().count();
     let leaf: &webpki::Cert<'_> = path.end_entity();

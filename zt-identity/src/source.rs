@@ -21,8 +21,7 @@
 //! [`X509Source::watch`] reads the files again whenever they change, and [`X509Source::reload`] when
 //! it is called.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +33,7 @@ use zt_core::time::{Clock, OutsideValidity, Timestamp};
 use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
 use crate::bundle::{BundleError, BundleSet, SpiffeBundle, SpiffeBundleError, X509Bundle};
+use crate::file;
 use crate::revocation::{RevocationListError, RevocationLists};
 use crate::x509_identity::{X509Identity, X509IdentityError};
 
@@ -307,17 +307,9 @@ fn from_spiffe(
 }
 
 fn read_file(path: &Path, max_len: u64) -> Result<Vec<u8>, X509SourceError> {
-    let failed = |source: io::Error| X509SourceError::File { path: path.into(), source };
-    let file = File::open(path).map_err(failed)?;
-    let len = file.metadata().map_err(failed)?.len();
-    // All at once, as a buffer that grows leaves parts of a key behind.
-    let mut bytes = Vec::with_capacity(usize::try_from(len.min(max_len)).unwrap_or(0));
-    let limit = max_len.saturating_add(1);
-    let read = file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(read).unwrap_or(u64::MAX) > max_len {
-        return Err(X509SourceError::FileTooLong { path: path.into(), max_len });
-    }
-    Ok(bytes)
+    let read = file::read(path, max_len)
+        .map_err(|source| X509SourceError::File { path: path.into(), source })?;
+    read.ok_or_else(|| X509SourceError::FileTooLong { path: path.into(), max_len })
 }
 
 /// Why material cannot be read from files.

@@ -10,7 +10,7 @@ use zt_core::fault::Fault;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
-use crate::algorithm::sha256;
+use crate::algorithm::sha256_of_parts;
 
 /// The name of something that counts once: a digest over what it is, who issued it, and its `jti`.
 ///
@@ -20,12 +20,16 @@ pub struct ReplayId([u8; 32]);
 
 impl ReplayId {
     pub(crate) fn of(kind: &str, issuer: &str, jti: &str) -> Self {
-        let mut named = Vec::new();
-        for part in [kind, issuer, jti] {
-            named.extend(part.len().to_be_bytes());
-            named.extend(part.as_bytes());
-        }
-        Self(sha256(&named))
+        Self::of_parts(&[kind.as_bytes(), issuer.as_bytes(), jti.as_bytes()])
+    }
+
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
+        Self(sha256_of_parts(parts))
+    }
+
+    /// The name with these bytes, which a store gave back.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Its bytes.

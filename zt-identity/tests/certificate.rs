@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use zt_identity::certificate::{
     Certificate, CertificateError, MAX_CERTIFICATE_LEN, MAX_EXTENSIONS, separate,
 };
-use zt_identity::der::DerError;
+use zt_identity::der::{Budget, DerError, Reader};
 
 fn with_extensions(extensions: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Vec<u8> {
     let mut params = CertificateParams::default();
@@ -77,6 +77,78 @@ fn a_validity_that_ends_before_it_begins_is_refused() {
     let der = replaced(sound(), b"750101000000Z", b"490101000000Z", false);
     let der = replaced(der, b"40960101000000Z", b"20400101000000Z", false);
     assert!(matches!(refusal(&der), CertificateError::Validity(_)));
+}
+
+/// A certificate whose issuer is this name; its subject is the usual one.
+fn issued_by(name: &[u8]) -> Vec<u8> {
+    let element = |tag: u8, contents: &[u8]| {
+        let length = u16::try_from(contents.len()).unwrap().to_be_bytes();
+        match length {
+            [0, short @ 0..0x80] => [&[tag, short], contents].concat(),
+            [0, long] => [&[tag, 0x81, long], contents].concat(),
+            [high, low] => [&[tag, 0x82, high, low], contents].concat(),
+        }
+    };
+    let sound = sound();
+    let sound = Certificate::parse(&sound).unwrap();
+    let usual = element(0x30, sound.issuer());
+    let contents = |der: &[u8]| {
+        let budget = Budget::new(1);
+        Reader::new(der, &budget).element().unwrap().contents.to_vec()
+    };
+    let tbs = replaced(contents(sound.signed()), &usual, &element(0x30, name), false);
+    let tbs = element(0x30, &tbs);
+    let whole = contents(sound.der());
+    let rest = whole.strip_prefix(sound.signed()).unwrap();
+    element(0x30, &[tbs.as_slice(), rest].concat())
+}
+
+#[test]
+fn a_name_is_a_row_of_sets_of_attributes() {
+    const ATTRIBUTE: [u8; 9] = [0x30, 7, 6, 3, 0x55, 4, 3, 12, 0];
+    let set = |contents: &[u8]| [&[0x31, u8::try_from(contents.len()).unwrap()], contents].concat();
+    let one = set(&ATTRIBUTE);
+    for sound in [vec![], one.clone(), one.repeat(2), set(&ATTRIBUTE.repeat(3))] {
+        assert_eq!(Certificate::parse(&issued_by(&sound)).unwrap().issuer(), sound);
+    }
+    // A value that is made of elements.
+    let made = [0x30, 9, 6, 3, 0x55, 4, 3, 0x30, 2, 12, 0];
+    assert!(Certificate::parse(&issued_by(&set(&made))).is_ok());
+
+    let attribute =
+        |bytes: &[u8]| set(&[&[0x30, u8::try_from(bytes.len()).unwrap()], bytes].concat());
+    for (bad, error) in [
+        (ATTRIBUTE.to_vec(), DerError::UnexpectedTag { expected: 0x31, found: 0x30 }),
+        (set(&[]), DerError::Truncated),
+        (set(&[6, 1, 42]), DerError::UnexpectedTag { expected: 0x30, found: 6 }),
+        (attribute(&[12, 0]), DerError::UnexpectedTag { expected: 6, found: 12 }),
+        (attribute(&[6, 1, 42]), DerError::Truncated),
+        (attribute(&[6, 0, 12, 0]), DerError::BadValue),
+        (attribute(&[6, 1, 0x80, 12, 0]), DerError::BadValue),
+        (attribute(&[6, 1, 42, 12, 0, 12, 0]), DerError::TrailingBytes),
+        (attribute(&[6, 1, 42, 12, 9]), DerError::Truncated),
+        (attribute(&[6, 1, 42, 0x30, 2, 12, 9]), DerError::Truncated),
+        ([&one[..], &[0, 0]].concat(), DerError::UnexpectedTag { expected: 0x31, found: 0 }),
+        (one.repeat(200), DerError::BudgetSpent),
+    ] {
+        assert_eq!(der_refusal(&issued_by(&bad)), ("issuer", error), "{bad:x?}");
+    }
+}
+
+#[test]
+fn an_algorithm_is_a_name_and_at_most_one_parameter() {
+    // id-ecPublicKey on P-256.
+    let usual = [0x30, 0x13, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6, 8];
+    let with = |at: usize, byte: u8| {
+        let mut other = usual;
+        other[at] = byte;
+        der_refusal(&replaced(sound(), &usual, &other, false))
+    };
+    let refused = |error| ("public key", error);
+    assert_eq!(with(2, 5), refused(DerError::UnexpectedTag { expected: 6, found: 5 }));
+    assert_eq!(with(10, 0x81), refused(DerError::BadValue));
+    assert_eq!(with(12, 7), refused(DerError::TrailingBytes));
+    assert_eq!(with(12, 9), refused(DerError::Truncated));
 }
 
 #[test]

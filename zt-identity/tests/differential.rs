@@ -193,8 +193,9 @@ proptest! {
             let at = at.index(der.len());
             der[at] = byte;
         }
-        if let (Some(ours), Some(theirs)) = (ours(&der), theirs(&der)) {
-            prop_assert_eq!(ours, theirs);
+        // What we read, they do; they read more.
+        if let Some(ours) = ours(&der) {
+            prop_assert_eq!(Some(ours), theirs(&der));
         }
     }
 

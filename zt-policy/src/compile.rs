@@ -15,12 +15,13 @@ use zt_core::fault::Fault;
 use self::hoist::{Choice, Paths};
 use self::post::{kind_choices, post, scope_choices};
 use crate::entity::Entities;
+use crate::evaluate::default::{DefaultEffect, Side};
 use crate::expr::{Expr, Function, Literal, MAX_DEPTH, Var};
 use crate::index::Index;
 use crate::name::EntityUid;
 use crate::policy::{ActionScope, ConditionKind, Policy, Scope, Target};
 use crate::program::{
-    ActionTest, Code, Node, NodeNo, Program, Rule, ScopeTest, Tables, Vocabulary,
+    ActionTest, Code, Node, NodeNo, Program, Rule, ScopeTest, Selection, Tables, Vocabulary,
 };
 use crate::symbol::{
     Capacity, EntityNo, Facts, Full, Layer, Span, Store, Symbol, Term, Workbench, at, number,
@@ -57,6 +58,19 @@ impl Program {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn compile(policies: &[Policy], entities: &Entities) -> Result<Self, CompileError> {
+        Self::compile_with_default(policies, entities, DefaultEffect::Deny)
+    }
+
+    /// As [`compile`](Self::compile), with another answer where no policy applies.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile).
+    pub fn compile_with_default(
+        policies: &[Policy],
+        entities: &Entities,
+        default_effect: DefaultEffect,
+    ) -> Result<Self, CompileError> {
         for policy in policies {
             check(policy)?;
         }
@@ -80,8 +94,9 @@ impl Program {
         let Compiler { code, paths, choices, .. } = compiler;
         let (facts, above, ancestors) = close(&layer, known)?;
         let index = Index::new(post(&rules, &choices, &code), paths.all, facts.len())?;
-        let kinds = layer.kinds();
+        let kinds = kinds(&layer, &rules);
         layer.shrink();
+        let selection = selection(default_effect, &rules);
         let tables = Tables {
             hasher,
             layer,
@@ -93,9 +108,30 @@ impl Program {
             above,
             ancestors,
             index,
+            selection,
         };
         Ok(Self(Arc::new(tables)))
     }
+}
+
+fn selection(default_effect: DefaultEffect, rules: &[Rule]) -> Option<Selection> {
+    let DefaultEffect::AllowUnselected(side) = default_effect else { return None };
+    let scopes = rules.iter().map(|rule| match side {
+        Side::Principal => rule.principal,
+        Side::Resource => rule.resource,
+    });
+    Some(Selection::of(side, scopes))
+}
+
+/// For each text whether it is the type of an entity, or named as one.
+fn kinds(layer: &Layer, rules: &[Rule]) -> Vec<bool> {
+    let mut kinds = layer.kinds();
+    for kind in rules.iter().flat_map(|rule| [rule.principal.kind(), rule.resource.kind()]) {
+        if let Some(is_kind) = kind.and_then(|kind| kinds.get_mut(kind.at())) {
+            *is_kind = true;
+        }
+    }
+    kinds
 }
 
 fn check(policy: &Policy) -> Result<(), CompileError> {

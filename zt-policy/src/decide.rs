@@ -47,7 +47,7 @@ mod value;
 use std::sync::Arc;
 
 pub use self::query::{Handle, Name, Prepared, Query};
-pub(crate) use self::run::{Asked, Run};
+pub(crate) use self::run::{Asked, Known, Run};
 use self::run::{Climbs, Memory};
 use crate::compile::MAX_ANCESTORS;
 use crate::entity::{Entities, Request};
@@ -108,6 +108,9 @@ pub enum Ruling<'p> {
         /// The first permit that applies.
         policy: &'p Arc<str>,
     },
+    /// Yes: no policy applies, and no policy selects whom the program's
+    /// [default](crate::evaluate::default) asks about.
+    AllowByDefault,
     /// No: a forbid applies.
     Forbidden {
         /// The first forbid that applies.
@@ -128,7 +131,7 @@ impl<'p> Ruling<'p> {
     /// Whether it is yes.
     #[must_use]
     pub const fn is_allow(self) -> bool {
-        matches!(self, Self::Allow { .. })
+        matches!(self, Self::Allow { .. } | Self::AllowByDefault)
     }
 
     /// The policy that determined it, if it was one.
@@ -138,7 +141,7 @@ impl<'p> Ruling<'p> {
             Self::Allow { policy } | Self::Forbidden { policy } | Self::Error { policy } => {
                 Some(policy)
             }
-            Self::NotPermitted | Self::OverLimit => None,
+            Self::AllowByDefault | Self::NotPermitted | Self::OverLimit => None,
         }
     }
 }
@@ -148,6 +151,7 @@ impl From<Ruling<'_>> for Outcome {
         let own = Arc::clone;
         match ruling {
             Ruling::Allow { policy } => Self::Allow { policy: own(policy) },
+            Ruling::AllowByDefault => Self::AllowByDefault,
             Ruling::Forbidden { policy } => Self::Forbidden { policy: own(policy) },
             Ruling::Error { policy } => Self::Error { policy: own(policy) },
             Ruling::NotPermitted => Self::NotPermitted,

@@ -7,7 +7,8 @@
 //! 2. a forbid that applies denies;
 //! 3. a forbid that errs denies too, unless [`OnForbidError::Skip`] says otherwise;
 //! 4. else a permit that applies allows;
-//! 5. else it is denied, as nothing permits it. A permit that errs permits nothing.
+//! 5. else it is denied, as nothing permits it, unless a [`DefaultEffect`](default::DefaultEffect)
+//!    says otherwise. A permit that errs permits nothing.
 //!
 //! Expressions mean what Cedar says they mean. What is easily missed: `&&`, `||` and `if`
 //! evaluate no more than they have to, and everything else all of its parts; what `&&` and `||`
@@ -18,6 +19,7 @@
 pub mod error;
 pub(crate) mod operation;
 pub mod expression;
+pub mod default;
 
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub enum Outcome {
         /// The first permit that applies.
         policy: Arc<str>,
     },
+    /// Yes, as no policy selects it: see [`DefaultEffect`](default::DefaultEffect).
+    AllowByDefault,
     /// No: a forbid applies.
     Forbidden {
         /// The first forbid that applies.

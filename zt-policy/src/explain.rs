@@ -2,26 +2,45 @@
 //!
 //! A decision names the first policy that determined it and is quick. An [`Explanation`] is made
 //! afterwards, from the policies as they were written: it asks every policy, lists those that
-//! apply and those that err, and where nothing permits, shows the permit that came nearest and the
-//! clause at which it failed.
+//! apply and those that err, shows the clauses of those that determine the answer, and where
+//! nothing permits, the permits that came nearest and the clause at which each failed. A clause is
+//! shown with the values that it saw, but for those that are [secret](Redaction).
 //!
-//! The nearest permit is the one that holds in the most clauses before the first that fails, in
-//! this order: principal, action, resource, each condition, and within a `when` each operand of its
-//! `&&`. Of several it is the first of the set. Each clause of a scope counts, also behind one that
-//! failed.
+//! A permit comes the nearer the more clauses hold before the first that fails, in this order:
+//! principal, action, resource, each condition, and within a `when` each operand of its `&&`. Of
+//! those that come equally near the first of the set is first, and [`MAX_NEAREST`] are shown. Each
+//! clause of a scope counts, also behind one that failed.
+
+mod clause;
+mod redaction;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use self::clause::Walker;
+pub use self::clause::{Clause, MAX_SEEN, Part, Seen};
+pub use self::redaction::{MAX_SHOWN, REDACTED, Redaction};
 use crate::entity::{Entities, Request};
-use crate::evaluate::error::EvaluationError;
-use crate::evaluate::expression::evaluate;
-use crate::evaluate::operation::boolean;
-use crate::evaluate::{OnForbidError, Outcome, PolicyError, authorize, in_action_scope, in_scope};
-use crate::expr::Expr;
-use crate::policy::{ConditionKind, Effect, Policy, Slot};
+use crate::evaluate::default::DefaultEffect;
+use crate::evaluate::{OnForbidError, Outcome, PolicyError, Response, authorize};
+use crate::policy::{Effect, Policy};
+
+/// The most permits that are shown where none applies.
+pub const MAX_NEAREST: usize = 3;
+
+/// How what policies say becomes an answer, and what of it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Manner {
+    /// What a forbid does whose condition errs.
+    pub on_forbid_error: OnForbidError,
+    /// What is answered where no policy applies.
+    pub default_effect: DefaultEffect,
+    /// What is not shown.
+    pub redaction: Redaction,
+}
 
 /// Why one question is answered as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,45 +48,39 @@ use crate::policy::{ConditionKind, Effect, Policy, Slot};
 pub struct Explanation {
     /// The answer.
     pub outcome: Outcome,
+    /// What is answered where no policy applies.
+    pub default_effect: DefaultEffect,
     /// The permits that apply, in the order of the set.
     pub permits: Vec<Arc<str>>,
     /// The forbids that apply, in the order of the set.
     pub forbids: Vec<Arc<str>>,
     /// The policies that err, in the order of the set, and why.
     pub errors: Vec<PolicyError>,
-    /// The permit that came nearest, where none applies.
-    pub nearest: Option<NearMiss>,
+    /// Those that determine the answer, with their clauses: the forbids that apply, and where
+    /// there are none, the permits.
+    pub applied: Vec<Applied>,
+    /// The permits that came nearest, where none applies, nearest first.
+    pub nearest: Vec<NearMiss>,
+}
+
+/// A policy that applies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Its name.
+    pub policy: Arc<str>,
+    /// Its clauses, all of which hold, but for scopes that ask nothing.
+    pub clauses: Vec<Clause>,
 }
 
 /// A permit that does not apply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct NearMiss {
     /// Its name.
     pub policy: Arc<str>,
     /// The first clause that does not hold.
     pub failed: Clause,
-}
-
-/// A part of a policy that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Clause {
-    /// The scope of the principal.
-    Principal,
-    /// The scope of the action.
-    Action,
-    /// The scope of the resource.
-    Resource,
-    /// A condition.
-    Condition {
-        /// Whether it had to be true or false.
-        kind: ConditionKind,
-        /// Its text: of a `when` that is an `&&`, the operand that failed.
-        text: String,
-        /// Why it has no value, if it has none.
-        error: Option<EvaluationError>,
-    },
 }
 
 impl Explanation {
@@ -77,110 +90,121 @@ impl Explanation {
         policies: &[Policy],
         request: &Request,
         entities: &Entities,
-        on_forbid_error: OnForbidError,
+        manner: &Manner,
     ) -> Self {
+        let Manner { on_forbid_error, default_effect, redaction } = manner;
         let response = authorize(policies, request, entities);
+        let outcome = response.outcome(*on_forbid_error);
+        let outcome = default_effect.apply(outcome, policies, request, entities);
+        let walker = Walker { request, entities, redaction };
         let nearest =
-            if response.permits.is_empty() { nearest(policies, request, entities) } else { None };
+            if response.permits.is_empty() { nearest(policies, &walker) } else { Vec::new() };
+        let applied = applied(policies, &response, &walker);
         Self {
-            outcome: response.outcome(on_forbid_error),
+            outcome,
+            default_effect: *default_effect,
+            errors: errors(policies, response.errors, redaction),
             permits: response.permits,
             forbids: response.forbids,
-            errors: response.errors,
+            applied,
             nearest,
         }
     }
 }
 
-fn nearest(policies: &[Policy], request: &Request, entities: &Entities) -> Option<NearMiss> {
+fn applied(policies: &[Policy], response: &Response, walker: &Walker<'_>) -> Vec<Applied> {
+    let mut reasons = response.reasons().iter().peekable();
+    let mut applied = Vec::new();
+    for policy in policies {
+        // Both are in the order of the set.
+        if reasons.next_if(|reason| ***reason == *policy.id).is_some() {
+            let clauses = walker.walk(policy).held;
+            applied.push(Applied { policy: policy.id.clone(), clauses });
+        }
+    }
+    applied
+}
+
+fn nearest(policies: &[Policy], walker: &Walker<'_>) -> Vec<NearMiss> {
     let permits = policies.iter().filter(|policy| policy.effect == Effect::Permit);
-    let mut nearest: Option<(usize, NearMiss)> = None;
+    let mut nearest: Vec<(usize, NearMiss)> = Vec::new();
     for policy in permits {
-        let Some((held, failed)) = first_failure(policy, request, entities) else { continue };
-        if nearest.as_ref().is_none_or(|(most, _)| held > *most) {
-            nearest = Some((held, NearMiss { policy: policy.id.clone(), failed }));
+        let walk = walker.walk(policy);
+        let Some(failed) = walk.failed else { continue };
+        let place = nearest.partition_point(|(count, _)| *count >= walk.count);
+        if place < MAX_NEAREST {
+            nearest.insert(place, (walk.count, NearMiss { policy: policy.id.clone(), failed }));
+            nearest.truncate(MAX_NEAREST);
         }
     }
-    nearest.map(|(_, miss)| miss)
+    nearest.into_iter().map(|(_, miss)| miss).collect()
 }
 
-/// The first clause that does not hold, and how many do before it; of the scope all that do.
-fn first_failure(
-    policy: &Policy,
-    request: &Request,
-    entities: &Entities,
-) -> Option<(usize, Clause)> {
-    let principal = in_scope(&policy.principal, Slot::Principal, &request.principal, entities);
-    let resource = in_scope(&policy.resource, Slot::Resource, &request.resource, entities);
-    let scope = [
-        (principal == Ok(true), Clause::Principal),
-        (in_action_scope(&policy.action, &request.action, entities), Clause::Action),
-        (resource == Ok(true), Clause::Resource),
-    ];
-    let mut held = scope.iter().filter(|(holds, _)| *holds).count();
-    if let Some((_, failed)) = scope.into_iter().find(|(holds, _)| !holds) {
-        return Some((held, failed));
-    }
-    for condition in &policy.conditions {
-        let whole = std::slice::from_ref(&condition.body);
-        let operands = match (&condition.body, condition.kind) {
-            (Expr::And(operands), ConditionKind::When) => &**operands,
-            (_, ConditionKind::When | ConditionKind::Unless) => whole,
-        };
-        for operand in operands {
-            let value = evaluate(operand, request, entities).and_then(|value| boolean(&value));
-            if value == Ok(condition.kind == ConditionKind::When) {
-                held = held.saturating_add(1);
-                continue;
-            }
-            let (kind, text) = (condition.kind, operand.to_string());
-            return Some((held, Clause::Condition { kind, text, error: value.err() }));
+/// The errors, without what those quote that could have met a secret.
+fn errors(
+    policies: &[Policy],
+    mut errors: Vec<PolicyError>,
+    redaction: &Redaction,
+) -> Vec<PolicyError> {
+    let mut policies = policies.iter();
+    for erring in &mut errors {
+        // Both are in the order of the set.
+        let policy = policies.find(|policy| policy.id == erring.policy);
+        let names_secret = policy.is_none_or(|policy| {
+            policy.conditions.iter().any(|condition| redaction.is_in(&condition.body))
+        });
+        if names_secret {
+            erring.error = Redaction::error(erring.error.clone());
         }
     }
-    None
+    errors
 }
 
-impl fmt::Display for Clause {
+/// What it says, and what was seen in it.
+impl fmt::Display for NearMiss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Principal => f.write_str("the principal is not in its scope"),
-            Self::Action => f.write_str("the action is not in its scope"),
-            Self::Resource => f.write_str("the resource is not in its scope"),
-            Self::Condition { kind, text, error: None } => {
-                let value = *kind == ConditionKind::Unless;
-                write!(f, "{kind} {{ {text} }} is {value}")
-            }
-            Self::Condition { kind, text, error: Some(error) } => {
-                write!(f, "{kind} {{ {text} }} errs: {error}")
+        let Self { policy, failed } = self;
+        write!(f, "{policy:?} came nearest to permitting it: {failed}")?;
+        match (&failed.error, failed.part) {
+            (Some(error), _) => write!(f, " errs: {error}")?,
+            (None, Part::Unless) => f.write_str(" is true")?,
+            (None, Part::Principal | Part::Action | Part::Resource | Part::When) => {
+                f.write_str(" is false")?;
             }
         }
+        failed.seen.iter().try_for_each(|seen| write!(f, "\n    {seen}"))
     }
 }
 
-/// A line for the answer, and one for each policy that has to do with it.
+/// A line for the answer, and one for each policy that has to do with it, followed by its clauses
+/// and what was seen in them.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(effect(&self.outcome))?;
+        if let DefaultEffect::AllowUnselected(side) = self.default_effect {
+            write!(f, "\na request whose {side} no policy selects is allowed by default")?;
+        }
         for (policies, does) in [(&self.forbids, "forbids"), (&self.permits, "permits")] {
             for policy in policies {
                 write!(f, "\n{policy:?} {does} it")?;
+                let applied = self.applied.iter().filter(|applied| applied.policy == *policy);
+                for clause in applied.flat_map(|applied| &applied.clauses) {
+                    write!(f, "\n  {clause}")?;
+                    clause.seen.iter().try_for_each(|seen| write!(f, "\n    {seen}"))?;
+                }
             }
         }
         for PolicyError { policy, effect, error } in &self.errors {
             write!(f, "\n{policy:?}, a {effect}, errs: {error}")?;
         }
-        match &self.nearest {
-            Some(NearMiss { policy, failed }) => {
-                write!(f, "\n{policy:?} came nearest to permitting it: {failed}")
-            }
-            None => Ok(()),
-        }
+        self.nearest.iter().try_for_each(|miss| write!(f, "\n{miss}"))
     }
 }
 
 const fn effect(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Allow { .. } => "allowed",
+        Outcome::AllowByDefault => "allowed by default",
         Outcome::Forbidden { .. } => "denied: forbidden",
         Outcome::Error { .. } => "denied: a forbid could not be evaluated",
         Outcome::NotPermitted => "denied: not permitted",
@@ -188,150 +212,48 @@ const fn effect(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// As an object: `outcome`, `permits`, `forbids`, `errors`, `nearest`.
+/// As an object: `outcome`, `default` where it is not to deny, `permits`, `forbids`, `errors`,
+/// `applied`, `nearest`.
 impl Serialize for Explanation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {
             outcome: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            default: Option<String>,
             permits: &'a [Arc<str>],
             forbids: &'a [Arc<str>],
-            errors: Vec<Erring<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            nearest: Option<Near<'a>>,
+            errors: Vec<Erring>,
+            applied: &'a [Applied],
+            nearest: &'a [NearMiss],
         }
         #[derive(Serialize)]
-        struct Erring<'a> {
-            policy: &'a str,
+        struct Erring {
+            policy: Arc<str>,
             effect: String,
             error: String,
         }
-        #[derive(Serialize)]
-        struct Near<'a> {
-            policy: &'a str,
-            failed: String,
-        }
-        let erring = |PolicyError { policy, effect, error }: &'_ PolicyError| {
-            (policy.clone(), effect.to_string(), error.to_string())
+        let erring = |erring: &'_ PolicyError| Erring {
+            policy: erring.policy.clone(),
+            effect: erring.effect.to_string(),
+            error: erring.error.to_string(),
         };
-        let errors: Vec<_> = self.errors.iter().map(erring).collect();
-        let errors = errors.iter().map(|(policy, effect, error)| Erring {
-            policy,
-            effect: effect.clone(),
-            error: error.clone(),
-        });
-        let near = |NearMiss { policy, failed }: &NearMiss| (policy.clone(), failed.to_string());
-        let nearest = self.nearest.as_ref().map(near);
+        let default = match self.default_effect {
+            DefaultEffect::Deny => None,
+            DefaultEffect::AllowUnselected(side) => Some(format!("allow unselected {side}")),
+        };
         Shown {
             outcome: effect(&self.outcome),
+            default,
             permits: &self.permits,
             forbids: &self.forbids,
-            errors: errors.collect(),
-            nearest: nearest
-                .as_ref()
-                .map(|(policy, failed)| Near { policy, failed: failed.clone() }),
+            errors: self.errors.iter().map(erring).collect(),
+            applied: &self.applied,
+            nearest: &self.nearest,
         }
         .serialize(serializer)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cedar::text;
-    use crate::name::{EntityType, EntityUid};
-
-    fn explained(policies: &str) -> Explanation {
-        let uid = |kind: &str| EntityUid::new(EntityType::parse(kind).unwrap(), "x");
-        let request = Request {
-            principal: uid("User"),
-            action: uid("Action"),
-            resource: uid("Doc"),
-            context: Arc::default(),
-        };
-        let policies = text::policies("p", policies).unwrap();
-        Explanation::of(&policies, &request, &Entities::new(), OnForbidError::Deny)
-    }
-
-    #[test]
-    fn every_policy_that_applies_or_errs_is_listed_in_its_order() {
-        let all = explained(
-            r#"@id("a") permit (principal, action, resource);
-            @id("b") forbid (principal, action, resource) when { context.x };
-            @id("c") permit (principal, action, resource) when { 1 };
-            @id("d") forbid (principal, action, resource);
-            @id("e") permit (principal == User::"y", action, resource);
-            @id("f") permit (principal, action, resource);"#,
-        );
-        assert_eq!(all.permits, ["a".into(), "f".into()]);
-        assert_eq!(all.forbids, ["d".into()]);
-        let errors: Vec<_> = all.errors.iter().map(|error| &*error.policy).collect();
-        assert_eq!(errors, ["b", "c"]);
-        assert_eq!(all.outcome, Outcome::Forbidden { policy: "d".into() });
-        assert_eq!(all.nearest, None);
-    }
-
-    #[test]
-    fn the_nearest_permit_is_shown_with_the_clause_that_failed() {
-        let near = |policies: &str| {
-            let miss = explained(policies).nearest.unwrap();
-            (miss.policy.to_string(), miss.failed.to_string())
-        };
-        let far = r#"@id("far") permit (principal == User::"y", action, resource == Doc::"y");"#;
-        let expected = |failed: &str| (String::from("near"), String::from(failed));
-        assert_eq!(
-            near(&format!(
-                r#"{far} @id("near") permit (principal, action == Action::"y", resource);"#
-            )),
-            expected("the action is not in its scope")
-        );
-        assert_eq!(
-            near(&format!(
-                r#"{far} @id("near") permit (principal, action, resource)
-                when {{ principal is User && resource == Doc::"z" && context.y }};"#
-            )),
-            expected(r#"when { resource == Doc::"z" } is false"#)
-        );
-        assert_eq!(
-            near(&format!(
-                r#"{far} @id("near") permit (principal, action, resource) unless {{ principal is User }};"#
-            )),
-            expected("unless { principal is User } is true")
-        );
-        assert_eq!(
-            near(r#"@id("near") permit (principal, action, resource) when { context.y };"#),
-            expected(r#"when { context.y } errs: the record has no attribute "y""#)
-        );
-        assert_eq!(explained("forbid (principal, action, resource);").nearest, None);
-    }
-
-    #[test]
-    fn an_explanation_is_text() {
-        let text = explained(
-            r#"@id("a") permit (principal == User::"y", action, resource);
-            @id("b") permit (principal, action, resource) when { context.y };"#,
-        )
-        .to_string();
-        assert_eq!(
-            text,
-            "denied: not permitted\n\
-             \"b\", a permit, errs: the record has no attribute \"y\"\n\
-             \"b\" came nearest to permitting it: when { context.y } errs: the record has no attribute \"y\""
-        );
-    }
-
-    #[test]
-    fn an_explanation_is_json() {
-        let explained = explained(
-            r#"@id("a") permit (principal == User::"y", action, resource);
-            @id("b") forbid (principal, action, resource);"#,
-        );
-        assert_eq!(
-            serde_json::to_string(&explained).unwrap(),
-            concat!(
-                r#"{"outcome":"denied: forbidden","permits":[],"forbids":["b"],"errors":[],"#,
-                r#""nearest":{"policy":"a","failed":"the principal is not in its scope"}}"#
-            )
-        );
-    }
-}
+mod tests;

@@ -26,7 +26,14 @@ impl PolicySet {
     /// [`FolderError`] when the folder or one of its files cannot be read, when it has no
     /// `*.cedar` file, or when its policies are not loaded, as [`PolicySet::from_sources`].
     pub fn from_folder(path: impl AsRef<Path>) -> Result<Self, FolderError> {
-        let path = path.as_ref();
+        Self::from_folder_as(path.as_ref(), Self::from_sources)
+    }
+
+    /// The policies that `load` makes of the texts of a folder.
+    pub(crate) fn from_folder_as(
+        path: &Path,
+        load: impl FnOnce(&[Source<'_>]) -> Result<Self, LoadError>,
+    ) -> Result<Self, FolderError> {
         let current = path.join("..data");
         let folder = if current.is_dir() { resolve(&current)? } else { path.to_owned() };
         let files = files(&folder)?;
@@ -39,7 +46,7 @@ impl PolicySet {
             .collect::<Result<Vec<_>, FolderError>>()?;
         let sources: Vec<Source<'_>> =
             texts.iter().map(|(name, text)| Source { name, text }).collect();
-        Ok(Self::from_sources(&sources)?)
+        Ok(load(&sources)?)
     }
 }
 
@@ -124,6 +131,13 @@ pub enum FolderError {
 }
 
 impl FolderError {
+    /// Whether the same files may load the next time: they could not be read, rather than be
+    /// understood.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreadable { .. })
+    }
+
     /// Whose fault it is: whoever deployed the folder.
     #[must_use]
     pub const fn fault(&self) -> Fault {
@@ -199,6 +213,16 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[test]
+    fn a_folder_of_too_many_files_is_refused() {
+        let folder = folder(&[]);
+        for n in 0..=MAX_FILES {
+            fs::write(folder.path().join(format!("{n}.cedar")), "").unwrap();
+        }
+        let refused = PolicySet::from_folder(folder.path()).unwrap_err();
+        assert!(matches!(refused, FolderError::TooManyFiles { .. }), "{refused}");
+    }
+
     #[test]
     fn a_link_to_nowhere_refuses_the_folder() {
         let folder = folder(&[("a.cedar", ALLOW)]);

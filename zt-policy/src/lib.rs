@@ -1,8 +1,8 @@
 //! Cedar policies, evaluated in process: deny by default, errors fail closed.
 //!
 //! A [`PolicySet`] is read from text, from JSON or from a folder, and answers
-//! requests through [`Decide`](zt_core::decision::Decide). The language is Cedar as
-//! `cedar-policy` 4.14 accepts it, without a schema, and so is its meaning, but for one thing: a
+//! requests through [`Decide`](zt_core::decision::Decide). The language is Cedar
+//! [4.6](cedar::LANGUAGE_VERSION) as `cedar-policy` 4.14 accepts it, without a schema, and so is its meaning, but for one thing: a
 //! `forbid` that cannot be evaluated denies, where upstream skips it and so lets a typo open a
 //! door. [`OnForbidError`](evaluate::OnForbidError) turns that back.
 //!
@@ -68,12 +68,14 @@
 //!
 //! # Features
 //!
-//! None.
+//! - `cedar-upstream`: policies are validated against a schema when they are loaded, by
+//!   `cedar-policy`, which brings some 90 crates and asks for Rust 1.89. It is off by default, and
+//!   decisions are made without it.
 //!
 //! # What it does not do
 //!
-//! It has no schema and validates against none: what a policy misspells shows when it is
-//! evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
+//! Without `cedar-upstream` it validates against no schema: what a policy misspells shows when it
+//! is evaluated. It has no partial evaluation. A template is read and linked in JSON; in text, where
 //! nothing can link it, it is refused when it is loaded into a set.
 
 // In this order: a module uses only those above it.
@@ -94,9 +96,17 @@ pub mod compile;
 pub mod decide;
 pub mod explain;
 pub mod model;
+pub mod schema;
 pub mod set;
+pub mod batch;
+pub mod reach;
+pub mod lint;
 pub mod folder;
 pub mod live;
+pub mod shadow;
+pub mod meter;
+#[cfg(feature = "cedar-upstream")]
+pub mod validate;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

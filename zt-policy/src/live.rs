@@ -7,7 +7,10 @@
 //!    one request is decided by one set, whatever happens meanwhile;
 //! 3. a change that cannot be loaded changes nothing: the last good policies stay in force, the
 //!    failure is counted, and its error is kept for [`LivePolicies::last_error`];
-//! 4. policies that were not found to be those of the folder for longer than a maximum, where there
+//! 4. a change that could not be read is tried again, at the next look, then after two, four and so
+//!    on up to [`MAX_LOOKS_BETWEEN`] of them; one that was read and is not a set of policies is
+//!    tried again when it changes;
+//! 5. policies that were not found to be those of the folder for longer than a maximum, where there
 //!    is one, are not trusted any more: every question is denied as unavailable until the folder
 //!    loads again. It covers edits that do not load, a folder that is gone, and files that nobody
 //!    looks at.
@@ -17,7 +20,7 @@
 //! # Deployment caveat
 //!
 //! Without a maximum staleness a broken edit leaves the old policies in force for as long as nobody
-//! repairs it. Watch [`LivePolicies::failures`], or state a maximum.
+//! repairs it. Watch [`LivePolicies::status`], or state a maximum.
 
 use std::fmt;
 use std::io;
@@ -26,17 +29,26 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
+use zt_core::decision::{Answer, Decide, Decision, Permit, PolicyVersion};
 use zt_core::fault::Fault;
-use zt_core::request::Request;
+use zt_core::principal::Principal;
+use zt_core::request::{Action, Context, Request, Resource};
 use zt_core::snapshot::{Snapshot, Versioned};
 use zt_core::time::{Clock, SystemClock, Timestamp};
+use zt_core::verified::Verified;
 use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Look, Watch};
 
 use crate::entity::Entities;
 use crate::evaluate::OnForbidError;
+use crate::evaluate::default::DefaultEffect;
 use crate::folder::FolderError;
-use crate::set::PolicySet;
+use crate::set::{LoadError, PolicySet, Source};
+
+/// How the texts of the folder become policies.
+pub(crate) type Load = Box<dyn Fn(&[Source<'_>]) -> Result<PolicySet, LoadError> + Send + Sync>;
+
+/// The most looks between two attempts to load what could not be read.
+pub const MAX_LOOKS_BETWEEN: u32 = 64;
 
 type OnReload = Box<dyn Fn(&Result<PolicyVersion, Arc<FolderError>>) + Send + Sync>;
 
@@ -69,6 +81,7 @@ struct Shared {
     current: Snapshot<PolicySet>,
     /// When the policies were last found to be those of the folder, in microseconds.
     checked: AtomicI64,
+    loads: AtomicU64,
     failures: AtomicU64,
     /// Held while the folder is loaded, by nobody who decides.
     attempt: Mutex<Attempt>,
@@ -79,6 +92,50 @@ struct Attempt {
     /// What the folder held, if it was the same before and after.
     read: Option<Fingerprint>,
     error: Option<Arc<FolderError>>,
+    retry: Retry,
+}
+
+/// When what failed is tried again although nothing changed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Retry {
+    /// How many looks lie before the next attempt.
+    after: u32,
+    /// How many have been.
+    looks: u32,
+}
+
+impl Retry {
+    /// Another attempt has failed: twice as many looks as before.
+    fn failed(&mut self) {
+        let after = self.after.saturating_mul(2).clamp(1, MAX_LOOKS_BETWEEN);
+        *self = Self { after, looks: 0 };
+    }
+
+    /// Whether this look is the one to try again at.
+    fn is_due(&mut self) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        self.looks >= self.after
+    }
+}
+
+/// How live policies are doing, at one moment: what to show on a dashboard, and to alert on.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The policies in force.
+    pub version: PolicyVersion,
+    /// How often the folder was loaded, the first time counted.
+    pub loads: u64,
+    /// How often it could not be loaded.
+    pub failures: u64,
+    /// Why it could not be loaded the last time; `None` when it could.
+    pub last_error: Option<Arc<FolderError>>,
+    /// When the policies were last found to be those of the folder.
+    pub checked: Timestamp,
+    /// How long ago that is.
+    pub age: Duration,
+    /// Whether that is longer ago than the maximum staleness: then everything is denied.
+    pub is_stale: bool,
 }
 
 struct Settings {
@@ -87,7 +144,9 @@ struct Settings {
     clock: Arc<dyn Clock>,
     entities: Entities,
     on_forbid_error: OnForbidError,
+    default_effect: DefaultEffect,
     on_reload: Option<OnReload>,
+    load: Load,
 }
 
 impl LivePolicies {
@@ -108,7 +167,9 @@ impl LivePolicies {
             clock: Arc::new(SystemClock),
             entities: Entities::new(),
             on_forbid_error: OnForbidError::default(),
+            default_effect: DefaultEffect::default(),
             on_reload: None,
+            load: Box::new(PolicySet::from_sources),
         };
         Builder { folder: folder.into(), settings }
     }
@@ -123,6 +184,56 @@ impl LivePolicies {
     #[must_use]
     pub fn version(&self) -> PolicyVersion {
         self.shared.current.load().version()
+    }
+
+    /// How the policies are doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let checked = self.checked();
+        Status {
+            version: self.version(),
+            loads: self.shared.loads.load(Ordering::Relaxed),
+            failures: self.failures(),
+            last_error: self.last_error(),
+            checked,
+            age: self.shared.settings.clock.now().since(checked),
+            is_stale: self.is_stale(),
+        }
+    }
+
+    /// As [`PolicySet::decide_all`], all by one version of the policies.
+    #[must_use]
+    pub fn decide_all<'r>(
+        &self,
+        caller: &'r Verified<Principal>,
+        context: &'r Context,
+        asked: impl IntoIterator<Item = (&'r Action, &'r Resource)>,
+    ) -> Vec<Decision> {
+        let current = self.shared.current.load();
+        if !self.shared.is_stale() {
+            return current.decide_all(caller, context, asked);
+        }
+        let deny = |(action, resource)| {
+            let request = Request::new(caller, action, resource, context);
+            Decision::of(&request, current.version(), |_| Answer::unavailable())
+        };
+        asked.into_iter().map(deny).collect()
+    }
+
+    /// As [`PolicySet::search`], all by one version of the policies.
+    #[must_use]
+    pub fn search<'r>(
+        &self,
+        caller: &'r Verified<Principal>,
+        action: &'r Action,
+        context: &'r Context,
+        candidates: impl IntoIterator<Item = &'r Resource>,
+    ) -> Vec<Permit> {
+        let current = self.shared.current.load();
+        if self.shared.is_stale() {
+            return Vec::new();
+        }
+        current.search(caller, action, context, candidates)
     }
 
     /// How often the folder could not be loaded since the start.
@@ -182,7 +293,7 @@ impl Shared {
         self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rules 2 and 3.
+    /// Rules 2 to 4.
     fn reload(&self) -> Result<PolicyVersion, Arc<FolderError>> {
         let mut attempt = self.attempt();
         // As of before the reading: what is changed meanwhile is not covered by it.
@@ -193,8 +304,13 @@ impl Shared {
         attempt.error = loaded.as_ref().err().map(Arc::clone);
         let outcome = loaded.map(|policies| self.replace(policies));
         match &outcome {
-            Ok(_) => self.checked.store(begun.as_micros(), Ordering::Relaxed),
+            Ok(_) => {
+                attempt.retry = Retry::default();
+                self.checked.store(begun.as_micros(), Ordering::Relaxed);
+                self.loads.fetch_add(1, Ordering::Relaxed);
+            }
             Err(_) => {
+                attempt.retry.failed();
                 self.failures.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -221,8 +337,9 @@ impl Shared {
     fn looked(&self, look: Look) {
         // What is unsettled is known to nobody yet.
         let Look::Settled(now) = look else { return };
-        let attempt = self.attempt();
-        if attempt.read != Some(now) {
+        let mut attempt = self.attempt();
+        let may_pass = attempt.error.as_ref().is_some_and(|error| error.may_pass());
+        if attempt.read != Some(now) || may_pass && attempt.retry.is_due() {
             drop(attempt);
             // Kept and counted where it failed.
             let _ = self.reload();
@@ -239,8 +356,9 @@ fn watched(folder: &Path) -> [PathBuf; 2] {
 
 impl Settings {
     fn load(&self, folder: &Path) -> Result<PolicySet, FolderError> {
-        Ok(PolicySet::from_folder(folder)?
+        Ok(PolicySet::from_folder_as(folder, &self.load)?
             .with_entities(self.entities.clone())
+            .with_default(self.default_effect)
             .on_forbid_error(self.on_forbid_error))
     }
 }
@@ -295,6 +413,18 @@ impl Builder {
         self
     }
 
+    /// With another answer where no policy applies, as [`PolicySet::with_default`].
+    pub fn default_effect(mut self, default_effect: DefaultEffect) -> Self {
+        self.settings.default_effect = default_effect;
+        self
+    }
+
+    #[cfg(feature = "cedar-upstream")]
+    pub(crate) fn load(mut self, load: Load) -> Self {
+        self.settings.load = load;
+        self
+    }
+
     /// Calls this after every attempt to load a change, from the thread that looks: to log it, to
     /// count it, to end connections that were admitted under other policies. Should it panic,
     /// nobody looks any more, and the maximum staleness is what is left.
@@ -329,8 +459,9 @@ impl Builder {
             settings,
             current: Snapshot::new(policies),
             checked: AtomicI64::new(checked.as_micros()),
+            loads: AtomicU64::new(1),
             failures: AtomicU64::new(0),
-            attempt: Mutex::new(Attempt { read, error: None }),
+            attempt: Mutex::new(Attempt { read, error: None, retry: Retry::default() }),
         });
         let looking = Arc::clone(&shared);
         let paths = watched(&folder);

@@ -8,7 +8,14 @@
 //! | `Workload::"<issuer>#system:serviceaccount:<namespace>:<name>"` | `issuer`, `namespace` and `name` (String), and its own | `KubernetesCluster::"<issuer>"`, `KubernetesNamespace::"<issuer>#<namespace>"` |
 //! | `User::"<issuer>#<subject>"` | `issuer`, `subject` (String), `scopes`, `roles`, `groups`, `amr` (Set of String), where known `client`, `acr` (String) and `auth_time` (datetime), and its own | a `Role::"<role>"` for each role, a `Group::"<group>"` for each group |
 //! | `Action::"<name>"` | | those that the policies' own entities give it |
-//! | `<kind>::"<id>"`, the resource | its own | |
+//! | `Route::"<path>"`, where the resource is one | its own | those that it is within, and a `Route` for each path that it lies below: of `/shop.Orders/Cancel`, `Route::"/shop.Orders"` |
+//! | `<kind>::"<id>"`, any other resource | its own | those that it is [within](zt_core::request::Resource::within) |
+//!
+//! An HTTP request is its method, `Action::"GET"`, on its path or on the route that was matched,
+//! `Route::"/orders/{id}"`. A gRPC call is `Action::"POST"` on `Route::"/<service>/<method>"`, and
+//! its service is what that route lies in. Services that know better name their own actions and
+//! resources. `zt-tower` makes requests so; [`SCHEMA`](crate::schema::SCHEMA) says all of this to
+//! Cedar's validator.
 //!
 //! The workload's question has the workload as its principal, the user's question the user. All
 //! of these entities are known in both, so a policy about a user may ask
@@ -28,6 +35,12 @@
 //! | `device` | a record: `id` (String), and its posture | there is no device |
 //! | any other | as the request's context has it | |
 //!
+//! How strong an authentication was is in `acr` and `amr` of the user, and how old it is follows
+//! from `auth_time`: `context.time.durationSince(context.user.auth_time) < duration("15m")`. Facts
+//! that no module of this workspace proves have names by convention, which the schema knows: `risk`
+//! (Long) of the context, and of a device `managed`, `compliant`, `encrypted` (Bool), `os` and
+//! `os_version` (String).
+//!
 //! # Values
 //!
 //! Strings, numbers, booleans, sets and records stay what they are; a time is a datetime, cut to
@@ -39,11 +52,13 @@
 //! A question is refused, and its decision denies with an error, when
 //!
 //! 1. the resource's kind is not the name of an entity type, or is one of those above, as whom a
-//!    resource could pose;
+//!    resource could pose; or it is within something whose kind is not the name of an entity type;
 //! 2. an attribute has a name that the tables above give away, also where theirs is absent;
 //! 3. an issuer holds a `#`, which would let two users or namespaces share one name;
 //! 4. the namespace of a service account holds a `:`, which would let two accounts share one;
-//! 5. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
+//! 5. the path of a `Route` has a segment `.` or `..`, or an empty one that is not its last: what it
+//!    lies below could be read in two ways;
+//! 6. a value is nested more than [`MAX_VALUE_DEPTH`] deep.
 
 pub(crate) mod load;
 
@@ -84,6 +99,8 @@ const USER: &str = "User";
 const ROLE: &str = "Role";
 const GROUP: &str = "Group";
 const ACTION: &str = "Action";
+/// The kind of the resources that are paths. It is no caller's, so it is not among `OWN_TYPES`.
+pub(crate) const ROUTE: &str = "Route";
 
 /// The names of the context that its attributes may not have.
 const CONTEXT: [&str; 5] = ["time", "source", "workload", "user", "device"];
@@ -232,7 +249,32 @@ fn resource(resource: &zt_core::request::Resource) -> Result<Entity, Unaskable> 
     }
     let mut entity = Entity::new(uid(resource.kind(), resource.id())?);
     entity.attributes = facts("resource", &[], resource.attributes())?;
+    for (kind, id) in resource.parents() {
+        entity.parents.insert(uid(kind, id)?);
+    }
+    if resource.kind() == ROUTE {
+        for prefix in prefixes(resource.id()).ok_or_else(|| ambiguous_route(resource.id()))? {
+            entity.parents.insert(uid(ROUTE, prefix)?);
+        }
+    }
     Ok(entity)
+}
+
+/// The paths that a path lies below, the root not among them, and none of what is no path. `None`
+/// where it could be read in two ways.
+fn prefixes(path: &str) -> Option<impl Iterator<Item = &str>> {
+    let segments = path.strip_prefix('/').unwrap_or_default();
+    let (before, last) = segments.rsplit_once('/').unwrap_or(("", segments));
+    let is_normal = |segment: &str| !matches!(segment, "" | "." | "..");
+    let is_clear = !matches!(last, "." | "..")
+        && (before.is_empty() && !segments.starts_with('/') || before.split('/').all(is_normal));
+    let slashes = path.match_indices('/').skip(1);
+    let below = path.starts_with('/');
+    is_clear.then(|| slashes.filter(move |_| below).filter_map(|(slash, _)| path.get(..slash)))
+}
+
+fn ambiguous_route(path: &str) -> Unaskable {
+    Unaskable::AmbiguousRoute { path: path.chars().take(64).collect() }
 }
 
 fn context(
@@ -321,6 +363,12 @@ pub enum Unaskable {
     AmbiguousNamespace {
         /// The namespace, cut to 64 characters.
         namespace: String,
+    },
+    /// A path could be read in two ways.
+    #[error("the route {path:?} has a segment that is empty, `.` or `..`")]
+    AmbiguousRoute {
+        /// The path, cut to 64 characters.
+        path: String,
     },
     /// A value is nested too deeply.
     #[error("a value is nested more than {MAX_VALUE_DEPTH} deep")]
@@ -575,6 +623,46 @@ mod tests {
         assert!(matches!(refused, Err(Unaskable::AmbiguousIssuer { .. })));
         let refused = asked(&caller(account("a#b")), &order(), &here(), SubjectKind::Workload);
         assert!(matches!(refused, Err(Unaskable::AmbiguousIssuer { .. })));
+    }
+
+    #[test]
+    fn a_resource_lies_in_what_it_is_within() {
+        let order = order().within("Shop::Folder", "open").within("Project", "p");
+        let asked = asked(&caller(cart()), &order, &here(), SubjectKind::Workload).unwrap();
+        holds(&asked, r#"resource in Shop::Folder::"open" && resource in Project::"p""#);
+        holds(&asked, r#"!(resource in Project::"q")"#);
+        let nowhere = Resource::new("Order", "1").within("no type", "x");
+        let refused =
+            super::tests::asked(&caller(cart()), &nowhere, &here(), SubjectKind::Workload);
+        assert!(matches!(refused, Err(Unaskable::Kind(_))));
+    }
+
+    #[test]
+    fn a_route_lies_below_each_prefix_of_its_path() {
+        let ask_for = |path: &str| {
+            let route = Resource::new("Route", path);
+            asked(&caller(cart()), &route, &here(), SubjectKind::Workload)
+        };
+        let below = ask_for("/shop.Orders/{id}/items").unwrap();
+        for text in [
+            r#"resource in Route::"/shop.Orders" && resource in Route::"/shop.Orders/{id}""#,
+            r#"resource in Route::"/shop.Orders/{id}/items""#,
+            r#"!(resource in Route::"/") && !(resource in Route::"") && !(resource in Route::"/shop")"#,
+        ] {
+            holds(&below, text);
+        }
+        holds(&ask_for("/orders/").unwrap(), r#"resource in Route::"/orders""#);
+        for alone in ["/", "/orders", "orders/x", "", "orders.list"] {
+            let asked = ask_for(alone).unwrap();
+            let route = asked.entities.get(&asked.request.resource).unwrap();
+            assert!(route.parents.is_empty(), "{alone}");
+        }
+        for twofold in ["/a/../b", "/a/..", "/..", "/.", "/./a", "//", "//a", "/a//b", "/a//"] {
+            let refused = ask_for(twofold).unwrap_err();
+            assert!(matches!(refused, Unaskable::AmbiguousRoute { .. }), "{twofold}");
+        }
+        let order = Resource::new("Order", "/a/../b");
+        assert!(asked(&caller(cart()), &order, &here(), SubjectKind::Workload).is_ok());
     }
 
     #[test]

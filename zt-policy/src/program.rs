@@ -1,10 +1,14 @@
 //! A compiled policy set: flat, numbered, never changed.
 
+mod selection;
+
 use std::fmt;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
+pub(crate) use self::selection::Selection;
+use crate::evaluate::default::DefaultEffect;
 use crate::expr::{BinaryOp, Function};
 use crate::index::Index;
 use crate::pattern::Pattern;
@@ -35,10 +39,17 @@ impl Program {
         self.0.rules.len()
     }
 
-    /// Whether it has none, and so denies everything.
+    /// Whether it has none, and so denies everything, unless its default allows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.rules.is_empty()
+    }
+
+    /// What it answers where no policy applies.
+    #[must_use]
+    pub fn default_effect(&self) -> DefaultEffect {
+        let selection = self.0.selection.as_ref();
+        selection.map_or(DefaultEffect::Deny, |it| DefaultEffect::AllowUnselected(it.side))
     }
 }
 
@@ -58,10 +69,12 @@ pub(crate) struct Tables {
     pub(crate) above: Vec<Span>,
     pub(crate) ancestors: Vec<EntityNo>,
     pub(crate) index: Index,
+    /// What policies select, where the rest is allowed.
+    pub(crate) selection: Option<Selection>,
 }
 
 impl Tables {
-    /// Whether a policy or an entity of the program names an entity of this type.
+    /// Whether a policy or an entity of the program names an entity of this type, or the type.
     pub(crate) fn names_kind(&self, kind: Symbol) -> bool {
         self.kinds.get(kind.at()).copied().unwrap_or(false)
     }
@@ -201,6 +214,7 @@ vocabulary! {
     role_type = "Role",
     group_type = "Group",
     action_type = "Action",
+    route_type = "Route",
     time = "time",
     source = "source",
     workload = "workload",

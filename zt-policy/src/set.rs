@@ -5,7 +5,8 @@
 //! 1. every source is read without a problem;
 //! 2. none of them has a template: without a link it has no effect, which must not be silent;
 //! 3. there is at least one policy: to deny everything, say so with a `forbid`;
-//! 4. no two policies have one name, and none has the empty name;
+//! 4. no two policies have one name, and none has the empty name or that of the [default
+//!    answer](ALLOWED_BY_DEFAULT);
 //! 5. no expression is nested more than [`MAX_DEPTH`] deep.
 //!
 //! It answers each question by the rules of [`evaluate`](crate::evaluate); a question that
@@ -26,8 +27,9 @@ use crate::cedar::{est, text};
 use crate::compile::CompileError;
 use crate::decide::{Run, Scratch};
 use crate::entity::Entities;
+use crate::evaluate::default::{ALLOWED_BY_DEFAULT, DefaultEffect};
 use crate::evaluate::{OnForbidError, Outcome};
-use crate::explain::Explanation;
+use crate::explain::{Explanation, Manner, Redaction};
 use crate::expr::MAX_DEPTH;
 use crate::model::load::{Loaded, load};
 use crate::model::{self, Unaskable};
@@ -73,6 +75,8 @@ pub struct PolicySet {
     program: Option<Program>,
     version: PolicyVersion,
     on_forbid_error: OnForbidError,
+    default_effect: DefaultEffect,
+    redaction: Redaction,
 }
 
 impl PolicySet {
@@ -137,6 +141,8 @@ impl PolicySet {
             program: Some(program),
             version: PolicyVersion::new(1, digest),
             on_forbid_error: OnForbidError::default(),
+            default_effect: DefaultEffect::Deny,
+            redaction: Redaction::default(),
         })
     }
 
@@ -154,8 +160,46 @@ impl PolicySet {
     /// others that no [`Program`] can hold it, everything is denied as an error.
     #[must_use]
     pub fn with_entities(mut self, entities: Entities) -> Self {
-        self.program = Program::compile(&self.policies, &entities).ok();
-        self.entities = Arc::new(entities);
+        if entities != *self.entities {
+            self.entities = Arc::new(entities);
+            self.compile();
+        }
+        self
+    }
+
+    /// With another answer where no policy applies. To deny is the default; see
+    /// [`default`](crate::evaluate::default) for what is allowed otherwise, and
+    /// [`PolicySet::warnings`], which tells.
+    ///
+    /// ```
+    /// use zt_policy::evaluate::default::{DefaultEffect, Side};
+    /// use zt_policy::set::PolicySet;
+    ///
+    /// let policies = PolicySet::parse("mesh", r#"permit (principal, action, resource in Namespace::"shop");"#)?;
+    /// assert!(policies.warnings().is_empty());
+    /// let open = policies.with_default(DefaultEffect::AllowUnselected(Side::Resource));
+    /// let warnings: Vec<String> = open.warnings().iter().map(ToString::to_string).collect();
+    /// assert_eq!(warnings, ["a request whose resource no policy selects is allowed"]);
+    /// # Ok::<(), zt_policy::set::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn with_default(mut self, default_effect: DefaultEffect) -> Self {
+        if default_effect != self.default_effect {
+            self.default_effect = default_effect;
+            self.compile();
+        }
+        self
+    }
+
+    fn compile(&mut self) {
+        let (policies, entities) = (&self.policies, &self.entities);
+        self.program = Program::compile_with_default(policies, entities, self.default_effect).ok();
+    }
+
+    /// With other names of secrets, which [`explain`](Self::explain) does not show.
+    #[must_use]
+    pub fn with_redaction(mut self, redaction: Redaction) -> Self {
+        self.redaction = redaction;
         self
     }
 
@@ -182,6 +226,24 @@ impl PolicySet {
     #[must_use]
     pub const fn program(&self) -> Option<&Program> {
         self.program.as_ref()
+    }
+
+    /// The entities that every request sees.
+    #[must_use]
+    pub const fn entities(&self) -> &Arc<Entities> {
+        &self.entities
+    }
+
+    /// What a forbid does that cannot be evaluated.
+    #[must_use]
+    pub const fn forbid_error(&self) -> OnForbidError {
+        self.on_forbid_error
+    }
+
+    /// What it answers where no policy applies.
+    #[must_use]
+    pub const fn default_effect(&self) -> DefaultEffect {
+        self.default_effect
     }
 
     /// The answer to one question, before it becomes part of a decision.
@@ -212,10 +274,14 @@ impl PolicySet {
         request: &Request<'_>,
     ) -> Vec<(SubjectKind, Result<Explanation, Unaskable>)> {
         let mut explained = Vec::new();
+        let manner = Manner {
+            on_forbid_error: self.on_forbid_error,
+            default_effect: self.default_effect,
+            redaction: self.redaction.clone(),
+        };
         let decision = Decision::of(request, self.version, |question| {
             let explanation = model::ask(question, &self.entities).map(|asked| {
-                let (request, entities) = (&asked.request, &asked.entities);
-                Explanation::of(&self.policies, request, entities, self.on_forbid_error)
+                Explanation::of(&self.policies, &asked.request, &asked.entities, &manner)
             });
             explained.push((question.subject().kind(), explanation));
             Answer::not_permitted()
@@ -261,7 +327,7 @@ impl<'a> Session<'a> {
 
 /// Lends the memory of this thread. Where it is already lent, or gone with its thread, new memory
 /// does as well.
-fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
+pub(crate) fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
     thread_local! {
         static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
     }
@@ -272,9 +338,11 @@ fn with_scratch<T>(decide: impl FnOnce(&mut Scratch) -> T) -> T {
     decided
 }
 
-fn answer(outcome: Result<Outcome, Stop>) -> Answer {
+/// An outcome as an answer.
+pub(crate) fn answer(outcome: Result<Outcome, Stop>) -> Answer {
     match outcome {
         Ok(Outcome::Allow { policy }) => allow(policy),
+        Ok(Outcome::AllowByDefault) => allow(ALLOWED_BY_DEFAULT),
         Ok(Outcome::Forbidden { policy }) => Answer::forbidden(policy),
         Ok(Outcome::Error { policy }) => Answer::error(Some(policy)),
         Ok(Outcome::NotPermitted) => Answer::not_permitted(),
@@ -284,9 +352,10 @@ fn answer(outcome: Result<Outcome, Stop>) -> Answer {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a permit applies, and no forbid applies or erred unnoticed: `Run::outcome`"
+    reason = "no forbid applies or erred unnoticed, and a permit applies, or the set says to allow \
+              what no policy selects: `Run::outcome`"
 )]
-fn allow(policy: Arc<str>) -> Answer {
+fn allow(policy: impl Into<Arc<str>>) -> Answer {
     danger::allow(policy)
 }
 
@@ -307,6 +376,9 @@ fn check_names(policies: &[Policy]) -> Result<(), LoadError> {
     for Policy { id, .. } in policies {
         if id.is_empty() {
             return Err(LoadError::EmptyName);
+        }
+        if **id == *ALLOWED_BY_DEFAULT {
+            return Err(LoadError::ReservedName);
         }
         if !names.insert(id) {
             return Err(LoadError::DuplicateName { policy: id.clone() });
@@ -347,6 +419,9 @@ pub enum LoadError {
     /// A policy has the empty name.
     #[error("a policy has an empty name")]
     EmptyName,
+    /// A policy has the name of the answer that no policy gives.
+    #[error("a policy is named {ALLOWED_BY_DEFAULT:?}, as is what no policy answers")]
+    ReservedName,
     /// Two policies have one name.
     #[error("two policies are named {policy:?}")]
     DuplicateName {
@@ -386,7 +461,7 @@ mod tests {
     use zt_core::verified::Verified;
 
     use super::*;
-    use crate::explain::Clause;
+    use crate::explain::Part;
 
     #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
     fn cart() -> Verified<Principal> {
@@ -450,7 +525,7 @@ mod tests {
             panic!("{explained:?}")
         };
         assert_eq!(workload.permits, ["shop".into()]);
-        assert_eq!(user.nearest.as_ref().unwrap().failed, Clause::Principal);
+        assert_eq!(user.nearest[0].failed.part, Part::Principal);
         let root = Resource::new("User", "root");
         let refused = set.explain(&Request::new(&cart(), &action, &root, &context));
         assert!(matches!(&*refused, [(SubjectKind::Workload, Err(Unaskable::OwnType { .. }))]));
@@ -532,6 +607,22 @@ mod tests {
                 Expr::Not(Box::new(std::mem::replace(body, Expr::Literal(Literal::Bool(true)))));
         }
         assert!(matches!(PolicySet::new(set, [0; 32]), Err(LoadError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn what_no_policy_selects_is_allowed_where_the_set_says_so_and_by_a_name_of_its_own() {
+        use crate::evaluate::default::Side;
+        let set = PolicySet::parse("p", r#"permit (principal, action, resource == Order::"1");"#);
+        let set = set.unwrap();
+        assert!(denied(&decide(&set, &alice(), &order())).is_some());
+        let open = set.with_default(DefaultEffect::AllowUnselected(Side::Resource));
+        let decision = decide(&open, &alice(), &order());
+        let policies: Vec<_> = decision.answers().map(|(_, answer)| answer.policy()).collect();
+        assert_eq!(policies, [Some(ALLOWED_BY_DEFAULT); 2]);
+        // What cannot be asked is no more allowed than before.
+        assert!(denied(&decide(&open, &alice(), &Resource::new("User", "root"))).is_some());
+        let posing = format!("@id({ALLOWED_BY_DEFAULT:?}) permit (principal, action, resource);");
+        assert!(matches!(PolicySet::parse("p", &posing), Err(LoadError::ReservedName)));
     }
 
     #[test]

@@ -125,3 +125,20 @@ fn a_warm_decision_allocates_nothing() {
     assert_eq!((warm.count_total, warm.bytes_total), (0, 0));
     assert!(decided > 0 && decided < 2 * 2 * 3 * 3 * 6 * 3, "{decided} denied");
 }
+
+#[test]
+fn a_warm_search_that_finds_nothing_allocates_nothing() {
+    let policies = r#"permit (principal, action, resource) when { resource.owner == "nobody" };"#;
+    let set = PolicySet::parse("p", policies).unwrap();
+    let orders: Vec<_> =
+        (0..100).map(|id| Resource::new("Order", id.to_string()).with("owner", "alice")).collect();
+    let (read, context) = (Action::new("read"), Context::at(Timestamp::EPOCH));
+    let callers = callers();
+    let search = || {
+        for caller in &callers {
+            assert!(set.search(caller, &read, &context, &orders).is_empty());
+        }
+    };
+    assert!(measure(search).count_total > 0, "the counter counts");
+    assert_eq!(measure(search).count_total, 0);
+}

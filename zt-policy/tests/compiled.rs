@@ -1,7 +1,13 @@
 //! The compiled program beside the definition that it has to agree with: policies, entities,
 //! overlays and requests that nobody wrote.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test"
+)]
 
 use std::sync::Arc;
 
@@ -19,10 +25,13 @@ use zt_core::verified::Verified;
 use zt_policy::cedar::{data, text};
 use zt_policy::decide::{Prepared, Query, Scratch};
 use zt_policy::entity::{Entities, Entity, Request};
+use zt_policy::evaluate::default::{DefaultEffect, Side};
 use zt_policy::evaluate::{OnForbidError, Outcome, authorize};
 use zt_policy::model;
 use zt_policy::name::{EntityType, EntityUid};
+use zt_policy::policy::{Scope, Target};
 use zt_policy::program::Program;
+use zt_policy::reach;
 use zt_policy::set::PolicySet;
 use zt_policy::value::{Record, Value};
 
@@ -245,6 +254,9 @@ proptest! {
         let policies = text::policies("p", &policies.join("\n")).unwrap();
         let base: Arc<Entities> = Arc::new(base.into_iter().collect());
         let program = Program::compile(&policies, &base).unwrap();
+        let open = [Side::Principal, Side::Resource].map(DefaultEffect::AllowUnselected).map(|it| {
+            (it, Program::compile_with_default(&policies, &base, it).unwrap())
+        });
         let mut known = Entities::over(Arc::clone(&base));
         own.iter().for_each(|entity| known.insert(entity.clone()));
         let own: Entities = own.into_iter().collect();
@@ -262,6 +274,13 @@ proptest! {
                 for mode in MODES {
                     let outcome = program.decide(&mut scratch, &request, overlay, mode);
                     prop_assert_eq!(outcome, expected.outcome(mode));
+                    for (default, program) in &open {
+                        let expected =
+                            default.apply(expected.outcome(mode), &policies, &request, &known);
+                        let outcome = program.decide(&mut scratch, &request, overlay, mode);
+                        prop_assert_eq!(outcome, expected);
+                        prop_assert_eq!(program.default_effect(), *default);
+                    }
                 }
             }
         }
@@ -335,6 +354,106 @@ proptest! {
             });
         }
     }
+
+    #[test]
+    fn requests_asked_together_are_answered_as_one_by_one(
+        policies in vec(select(MODEL_POLICIES), 1..12),
+        caller in caller(),
+        asked in vec((select(&["read", "write"][..]).prop_map(Action::new), resource()), 0..8),
+        context in context(),
+    ) {
+        let set = model_set(&policies);
+        for mode in MODES {
+            let set = set.clone().on_forbid_error(mode);
+            let alone: Vec<_> = asked
+                .iter()
+                .map(|(action, resource)| set.decide(&Asked::new(&caller, action, resource, &context)))
+                .collect();
+            let pairs = asked.iter().map(|(action, resource)| (action, resource));
+            let together = set.decide_all(&caller, &context, pairs);
+            prop_assert_eq!(together.len(), alone.len());
+            for (one, other) in together.iter().zip(&alone) {
+                prop_assert!(one.answers().eq(other.answers()));
+                prop_assert_eq!(one.version(), other.version());
+            }
+            let action = Action::new("read");
+            let seen = set.search(&caller, &action, &context, asked.iter().map(|(_, it)| it));
+            let expected = asked.iter().map(|(_, resource)| resource).filter(|resource| {
+                set.decide(&Asked::new(&caller, &action, resource, &context)).is_allowed()
+            });
+            prop_assert!(seen.iter().map(|permit| permit.resource()).eq(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_within_reach_and_what_no_condition_keeps_out_is_allowed(
+        policies in vec(select(MODEL_POLICIES), 1..12),
+        caller in caller(),
+        resource in resource(),
+        context in context(),
+        action in select(&["read", "write"][..]),
+    ) {
+        let set = model_set(&policies);
+        let action = Action::new(action);
+        let request = Asked::new(&caller, &action, &resource, &context);
+        let allowed = set.decide(&request).is_allowed();
+        let Ok(reach) = set.reach(&caller, &action, &context) else {
+            prop_assert!(!allowed);
+            return Ok(());
+        };
+        let extents: Vec<_> = std::iter::once(&reach.workload).chain(&reach.user).collect();
+        let lies_in = |named: &reach::Named| resource_lies_in(&named.resource, &resource, set.entities());
+        if allowed {
+            prop_assert!(extents.iter().all(|extent| extent.permits.iter().any(lies_in)));
+            let uid = uid(resource.kind(), resource.id());
+            prop_assert!(reach.named().is_none_or(|named| named.contains(&uid)));
+        }
+        let is_free = |extent: &&reach::Extent| {
+            extent.permits.iter().any(|permit| !permit.is_conditional && lies_in(permit))
+                && !extent.forbids.iter().any(lies_in)
+        };
+        let is_askable = set.explain(&request).iter().all(|(_, explained)| explained.is_ok());
+        if is_askable && extents.iter().all(is_free) {
+            prop_assert!(allowed);
+        }
+    }
+}
+
+fn model_set(policies: &[&str]) -> PolicySet {
+    let named = |(n, policy): (usize, &&str)| format!("@id(\"{n}\") {policy}");
+    let text: Vec<_> = policies.iter().enumerate().map(named).collect();
+    let base = data::entities("base", MODEL_BASE).unwrap();
+    PolicySet::parse("p", &text.join("\n")).unwrap().with_entities(base)
+}
+
+fn resource_lies_in(scope: &Scope, resource: &Resource, base: &Entities) -> bool {
+    let Ok(kind) = EntityType::parse(resource.kind()) else { return false };
+    let uid = EntityUid::new(kind, resource.id());
+    let mut entity = Entity::new(uid.clone());
+    for (kind, id) in resource.parents() {
+        let Ok(kind) = EntityType::parse(kind) else { return false };
+        entity.parents.insert(EntityUid::new(kind, id));
+    }
+    if resource.kind() == "Route" {
+        for (slash, _) in resource.id().match_indices('/').skip(1) {
+            entity.parents.insert(EntityUid::new(uid.kind().clone(), &resource.id()[..slash]));
+        }
+    }
+    let mut known = Entities::over(Arc::new(base.clone()));
+    known.insert(entity);
+    let is_in = |target: &Target| {
+        let Target::Entity(ancestor) = target else { return false };
+        known.is_in(&uid, ancestor)
+    };
+    if let Scope::Eq(target) = scope {
+        return *target == Target::Entity(uid);
+    }
+    if let Scope::Is(kind) | Scope::IsIn(kind, _) = scope
+        && uid.kind() != kind
+    {
+        return false;
+    }
+    if let Scope::In(target) | Scope::IsIn(_, target) = scope { is_in(target) } else { true }
 }
 
 /// More with `PROPTEST_CASES`.
@@ -357,6 +476,7 @@ const MODEL_BASE: &str = r#"[
     {"uid": {"type": "Role", "id": "clerk"}, "attrs": {}, "parents": [{"type": "Role", "id": "staff"}]},
     {"uid": {"type": "Order", "id": "1"}, "attrs": {"region": "eu", "owner": "bob"}, "parents": [{"type": "Folder", "id": "f"}]},
     {"uid": {"type": "User", "id": "https://i#alice"}, "attrs": {"vip": true}, "parents": [{"type": "Group", "id": "vips"}]},
+    {"uid": {"type": "Group", "id": "vips"}, "attrs": {}, "parents": [{"type": "Folder", "id": "2"}]},
     {"uid": {"type": "Action", "id": "read"}, "attrs": {}, "parents": [{"type": "Action", "id": "any"}]}
 ]"#;
 
@@ -383,6 +503,21 @@ const MODEL_POLICIES: &[&str] = &[
     r#"permit (principal, action, resource) when { principal.auth_time <= context.time };"#,
     r#"permit (principal, action, resource) when { resource.tags.containsAny(principal.groups) };"#,
     r#"permit (principal, action, resource) when { resource.nested.deep == {a: [1, 2]} };"#,
+    r#"permit (principal is User, action, resource == Order::"1");"#,
+    r#"permit (principal, action, resource == Order::"2") when { Order::"2".owner == "alice" };"#,
+    r#"permit (principal, action, resource) when { resource has owner && context.workload.tier == 1 };"#,
+    r#"permit (principal, action, resource in Folder::"f") when { Order::"1" in resource || true };"#,
+    r#"permit (principal is Workload, action, resource is Order);"#,
+    r#"permit (principal is Workload, action, resource);"#,
+    r#"permit (principal in Folder::"root", action, resource);"#,
+    r#"permit (principal in Folder::"2", action, resource);"#,
+    r#"permit (principal, action, resource in Folder::"root");"#,
+    r#"permit (principal is User, action, resource) when { resource in principal };"#,
+    r#"permit (principal, action, resource in Route::"/a");"#,
+    r#"permit (principal, action, resource == Route::"/a/b/c") when { resource in Route::"/a/b" };"#,
+    r#"forbid (principal is User, action, resource in Route::"/a/b");"#,
+    r#"forbid (principal, action, resource in Order::"1") when { !(principal in Folder::"root") };"#,
+    r#"forbid (principal, action, resource == Order::"0") when { principal in Role::"staff" };"#,
     r#"forbid (principal, action, resource) when { context.tenant == "a" };"#,
     r#"forbid (principal, action, resource) when { context has tenant && context.tenant == "b" };"#,
     r#"forbid (principal, action, resource) unless { context.device.managed };"#,
@@ -444,7 +579,7 @@ fn proven<T>(value: T) -> Verified<T> {
 }
 
 fn resource() -> impl Strategy<Value = Resource> {
-    (select(&["Order", "Order", "Folder", "User", "no kind"][..]), 0..3_u32, 0..4_u32).prop_map(
+    (select(&["Order", "Order", "Folder", "User", "no kind"][..]), 0..3_u32, 0..8_u32).prop_map(
         |(kind, id, form)| {
             let resource = Resource::new(kind, id.to_string());
             match form {
@@ -454,6 +589,10 @@ fn resource() -> impl Strategy<Value = Resource> {
                     let inner = Attributes::new().with("a", vec![Fact::Long(2), Fact::Long(1)]);
                     resource.with("nested", Attributes::new().with("deep", inner))
                 }
+                3 => resource.within("Folder", "f").within("Order", "1"),
+                4 => resource.within("User", "https://i#alice").within("Folder", "root"),
+                5 => resource.within("no kind", "1"),
+                6 => Resource::new("Route", ["/a/b", "/a/b/c", "/a/../b", "/b"][at(id)]),
                 _ => {
                     let deep = (0..40).fold(Fact::Long(1), |inner, _| Fact::Set([inner].into()));
                     resource.with("unread", deep)
@@ -461,6 +600,10 @@ fn resource() -> impl Strategy<Value = Resource> {
             }
         },
     )
+}
+
+fn at(id: u32) -> usize {
+    usize::try_from(id).unwrap()
 }
 
 fn context() -> impl Strategy<Value = Context> {

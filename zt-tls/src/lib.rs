@@ -2,8 +2,12 @@
 
 // In this order: a module uses only those above it.
 pub mod provider;
+pub mod admission;
 mod verifier;
+pub mod events;
+pub mod web;
 mod resolver;
+pub mod health;
 pub mod connection;
 #[cfg(feature = "serve")]
 pub mod serve;

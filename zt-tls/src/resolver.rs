@@ -1,7 +1,10 @@
-//! Which certificate we present: the current one of the source, while it is valid.
+//! Which certificate we present: the current one, while it is valid.
+//!
+//! An identity that the provider cannot sign with is not presented: the one before it is, until that
+//! expires.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use rustls::SignatureScheme;
@@ -9,8 +12,11 @@ use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use zt_core::time::Clock;
+use zt_core::time::{Clock, Validity};
 use zt_identity::source::X509Source;
+
+use crate::events::Counts;
+use crate::web::WebIdentity;
 
 /// Presents the current SVID of a source; none at all once that has expired, so that the
 /// handshake fails here and not at the peer.
@@ -18,12 +24,17 @@ pub(crate) struct SvidResolver {
     source: X509Source,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
+    counts: Arc<Counts>,
     // The key of one generation, loaded once: loading costs more than using.
     loaded: ArcSwapOption<Loaded>,
+    loading: Mutex<()>,
 }
 
 struct Loaded {
+    // The generation that was looked at, which is a later one than that of the key where the
+    // provider could not use what it brought.
     generation: u64,
+    validity: Validity,
     key: Arc<CertifiedKey>,
 }
 
@@ -37,32 +48,50 @@ impl SvidResolver {
         source: X509Source,
         clock: Arc<dyn Clock>,
         provider: Arc<CryptoProvider>,
+        counts: Arc<Counts>,
     ) -> Result<Self, rustls::Error> {
-        let resolver = Self { source, clock, provider, loaded: ArcSwapOption::empty() };
-        resolver.load()?;
+        let (loaded, loading) = (ArcSwapOption::empty(), Mutex::new(()));
+        let resolver = Self { source, clock, provider, counts, loaded, loading };
+        resolver.loaded.store(Some(Arc::new(resolver.load()?)));
         Ok(resolver)
     }
 
     fn current(&self) -> Option<Arc<CertifiedKey>> {
-        let material = self.source.load();
-        material.identity().validity().check(self.clock.now()).ok()?;
-        match &*self.loaded.load() {
-            Some(loaded) if loaded.generation == material.generation() => {
-                Some(Arc::clone(&loaded.key))
-            }
-            _ => self.load().ok(),
-        }
+        let loaded = match self.loaded.load_full() {
+            Some(loaded) if loaded.generation == self.source.generation() => loaded,
+            _ => self.renew()?,
+        };
+        loaded.validity.check(self.clock.now()).ok()?;
+        Some(Arc::clone(&loaded.key))
     }
 
-    fn load(&self) -> Result<Arc<CertifiedKey>, rustls::Error> {
+    fn renew(&self) -> Option<Arc<Loaded>> {
+        let _loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.loaded.load_full();
+        let generation = self.source.generation();
+        if before.as_ref().is_some_and(|loaded| loaded.generation >= generation) {
+            return before;
+        }
+        let renewed = match (self.load(), before) {
+            (Ok(loaded), _) => loaded,
+            (Err(error), before) => {
+                self.counts.updated(Some(&error));
+                let Loaded { validity, key, .. } = &*before?;
+                Loaded { generation, validity: *validity, key: Arc::clone(key) }
+            }
+        };
+        let renewed = Arc::new(renewed);
+        self.loaded.store(Some(Arc::clone(&renewed)));
+        Some(renewed)
+    }
+
+    fn load(&self) -> Result<Loaded, rustls::Error> {
         let material = self.source.load();
         let identity = material.identity();
         let chain = identity.chain().to_vec();
         let key = identity.key().expose().clone_key();
         let key = Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?);
-        let generation = material.generation();
-        self.loaded.store(Some(Arc::new(Loaded { generation, key: Arc::clone(&key) })));
-        Ok(key)
+        Ok(Loaded { generation: material.generation(), validity: identity.validity(), key })
     }
 }
 
@@ -89,5 +118,24 @@ impl ResolvesClientCert for SvidResolver {
 impl fmt::Debug for SvidResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SvidResolver").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// Presents a certificate of the Web PKI, while it counts.
+#[derive(Debug)]
+pub(crate) struct WebResolver {
+    identity: WebIdentity,
+    clock: Arc<dyn Clock>,
+}
+
+impl WebResolver {
+    pub(crate) const fn new(identity: WebIdentity, clock: Arc<dyn Clock>) -> Self {
+        Self { identity, clock }
+    }
+}
+
+impl ResolvesServerCert for WebResolver {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.identity.presented(self.clock.now())
     }
 }

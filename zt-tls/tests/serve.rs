@@ -20,10 +20,11 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, SystemClock};
@@ -32,7 +33,7 @@ use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
-use zt_tls::connection::ClientStream;
+use zt_tls::connection::{ChannelBinding, ClientStream};
 use zt_tls::serve::{ConnectionRefused, Server};
 use zt_tls::{Acceptor, Connector};
 
@@ -59,6 +60,12 @@ impl tower_service::Service<Request<Incoming>> for WhoIsThere {
         let peer = request.extensions().get::<Verified<Peer>>().map(|peer| peer.id().to_string());
         let from = request.extensions().get::<SocketAddr>().map(SocketAddr::to_string);
         let slow = request.uri().path() == "/slow";
+        if request.uri().path() == "/lease" {
+            let lease = request.extensions().get::<Lease>().unwrap().check(SystemClock.now());
+            let binding = request.extensions().get::<ChannelBinding>().is_some();
+            let said = format!("lasts {} bound {binding}", lease.is_ok());
+            return Box::pin(async move { Ok(Response::new(Full::from(said))) });
+        }
         if request.uri().path() == "/upgrade" {
             tokio::spawn(async move {
                 let upgraded = hyper::upgrade::on(request).await.unwrap();
@@ -81,6 +88,7 @@ impl tower_service::Service<Request<Incoming>> for WhoIsThere {
 struct World {
     authority: Authority,
     members: Authorizer,
+    source: X509Source,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -90,7 +98,11 @@ async fn start(configure: impl FnOnce(Server) -> Server) -> World {
     let domain = TrustDomain::from_name("example.org").unwrap();
     let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
     let members = Authorizer::member_of(domain);
-    let acceptor = Acceptor::new(authority.source("/orders").unwrap(), members.clone()).unwrap();
+    let source = authority.source("/orders").unwrap();
+    let acceptor = Acceptor::builder(source.clone(), members.clone())
+        .recheck_every(Duration::from_millis(20))
+        .build()
+        .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -98,22 +110,32 @@ async fn start(configure: impl FnOnce(Server) -> Server) -> World {
     let server = tokio::spawn(server.serve(listener, WhoIsThere, async {
         let _ = stopped.await;
     }));
-    World { authority, members, address, stop, server }
+    World { authority, members, source, address, stop, server }
 }
 
 impl World {
+    /// Revokes whoever is at the other end of this connection of a client.
+    fn revoke(&self, client: &X509Source) {
+        let list = self.authority.revoke(client.load().identity()).unwrap();
+        let material = self.source.current();
+        let bundles = material.bundles().clone().with_revocation_list(list);
+        self.source.replace(material.identity().clone(), bundles);
+    }
+
+    async fn connect_as(&self, source: X509Source, protocol: &str) -> ClientStream<TcpStream> {
+        let connector = Connector::builder(source, self.members.clone()).alpn([protocol]);
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("orders").unwrap();
+        connector.build().unwrap().connect(name, stream).await.unwrap()
+    }
+
     fn source(&self, lifetime: Duration) -> X509Source {
         let svid = self.authority.request("/cart").lasting(lifetime).identity().unwrap();
         X509Source::new(svid, BundleSet::new().with(self.authority.bundle()))
     }
 
     async fn connect(&self, lifetime: Duration, protocol: &str) -> ClientStream<TcpStream> {
-        let connector = Connector::builder(self.source(lifetime), self.members.clone())
-            .alpn([protocol])
-            .build()
-            .unwrap();
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        connector.connect(ServerName::try_from("orders").unwrap(), stream).await.unwrap()
+        self.connect_as(self.source(lifetime), protocol).await
     }
 }
 
@@ -250,18 +272,213 @@ async fn a_peer_that_is_silent_after_its_handshake_is_not_waited_for() {
     assert!(matches!(ended, Ok(0) | Err(_)));
 }
 
-#[tokio::test]
-async fn half_open_handshakes_beyond_the_cap_wait_and_others_follow() {
-    let world =
-        start(|server| server.max_handshakes(4).handshake_timeout(Duration::from_millis(100)))
-            .await;
+/// Connections that never begin a handshake.
+async fn silent(world: &World, count: usize) -> Vec<TcpStream> {
     let mut silent = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..count {
         silent.push(TcpStream::connect(world.address).await.unwrap());
     }
-    // Sixteen at four a time and a tenth of a second each: then it is our turn.
-    let stream = timeout(SOON, world.connect(HOUR, "http/1.1")).await.expect("our turn");
-    assert_eq!(stream.peer().id().as_str(), "spiffe://example.org/orders");
+    silent
+}
+
+#[tokio::test]
+async fn half_open_handshakes_beyond_the_cap_give_way_to_others() {
+    let world = start(|server| server.max_handshakes(4).handshake_timeout(HOUR)).await;
+    let _silent = silent(&world, 16).await;
+    // None of them would ever make room by itself.
+    for _ in 0..4 {
+        let stream = timeout(SOON, world.connect(HOUR, "http/1.1")).await.expect("a place");
+        assert_eq!(stream.peer().id().as_str(), "spiffe://example.org/orders");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_half_open_handshakes_does_not_starve_the_others() {
+    let world = start(|server| {
+        server.max_handshakes(64).max_handshakes_of_a_source(8).handshake_timeout(HOUR)
+    })
+    .await;
+    let address = world.address;
+    let flood = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        for n in (0_u8..16).cycle() {
+            // From sixteen addresses, which together want twice as many places as there are.
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from(([127, 0, 0, n.saturating_add(2)], 0))).unwrap();
+            held.extend(socket.connect(address).await);
+            if held.len() > 200 {
+                held.pop_front();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for n in 0..20 {
+        let io = timeout(SOON, world.connect(HOUR, "http/1.1")).await.expect("a connection");
+        let (mut send, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
+        tokio::spawn(connection);
+        let said = timeout(SOON, send.send_request(get("/"))).await.expect("an answer");
+        assert!(text(said.unwrap()).await.contains("cart"), "{n}");
+    }
+    assert!(!flood.is_finished());
+    flood.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_has_its_share_of_handshakes_and_no_more() {
+    let (tell, told) = mpsc::channel();
+    let world = start(|server| {
+        server.max_handshakes_of_a_source(2).on_refused(move |_, refused| {
+            let too_many = matches!(refused, ConnectionRefused::TooManyHandshakes { most: 2 });
+            tell.send(too_many).unwrap();
+        })
+    })
+    .await;
+    let mut silent = silent(&world, 3).await;
+    assert!(told.recv_timeout(SOON).unwrap());
+    let refused = silent.last_mut().unwrap();
+    let ended = timeout(SOON, refused.read(&mut [0; 1])).await.expect("it is ended");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_cap_are_refused_until_one_is_closed() {
+    let (tell, told) = mpsc::channel();
+    let world = start(|server| {
+        server.max_connections(2).on_refused(move |_, refused| {
+            let too_many = matches!(refused, ConnectionRefused::TooManyConnections { most: 2 });
+            tell.send(too_many).unwrap();
+        })
+    })
+    .await;
+    let first = world.connect(HOUR, "http/1.1").await;
+    let _second = world.connect(HOUR, "http/1.1").await;
+    let connector = Connector::new(world.source(HOUR), world.members.clone()).unwrap();
+    let name = || ServerName::try_from("orders").unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    assert!(connector.connect(name(), stream).await.is_err());
+    assert!(told.recv_timeout(SOON).unwrap());
+    drop(first);
+    let again = async {
+        loop {
+            let stream = TcpStream::connect(world.address).await.unwrap();
+            if connector.connect(name(), stream).await.is_ok() {
+                break;
+            }
+        }
+    };
+    timeout(SOON, again).await.expect("a place");
+}
+
+#[tokio::test]
+async fn requests_of_a_peer_that_is_revoked_are_refused_and_its_connection_ends() {
+    let world = start(|server| server.grace(Duration::from_millis(200))).await;
+    for protocol in ["http/1.1", "h2"] {
+        let cart = world.source(HOUR);
+        let till = world.source(HOUR);
+        let io = TokioIo::new(world.connect_as(cart.clone(), protocol).await);
+        let stays = TokioIo::new(world.connect_as(till, "h2").await);
+        let (mut stays, connection) = http2::handshake(TokioExecutor::new(), stays).await.unwrap();
+        tokio::spawn(connection);
+        assert!(
+            text(stays.send_request(get("https://orders/")).await.unwrap()).await.contains("cart")
+        );
+        if protocol == "h2" {
+            let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let mut slow = send.clone();
+            let slow =
+                tokio::spawn(async move { slow.send_request(get("https://orders/slow")).await });
+            text(send.send_request(get("https://orders/")).await.unwrap()).await;
+            world.revoke(&cart);
+            assert!(send.send_request(get("https://orders/")).await.is_err());
+            assert!(slow.await.unwrap().is_err(), "longer than the grace");
+            timeout(SOON, connection).await.expect("the server ends the connection").unwrap().ok();
+        } else {
+            let (mut send, connection) = http1::handshake(io).await.unwrap();
+            let connection = tokio::spawn(connection);
+            text(send.send_request(get("/")).await.unwrap()).await;
+            world.revoke(&cart);
+            assert!(send.send_request(get("/")).await.is_err());
+            timeout(SOON, connection).await.expect("the server ends the connection").unwrap().ok();
+        }
+        assert!(
+            text(stays.send_request(get("https://orders/")).await.unwrap()).await.contains("cart")
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_a_peer_is_revoked_has_the_grace_to_finish() {
+    let world = start(|server| server).await;
+    let cart = world.source(HOUR);
+    let io = TokioIo::new(world.connect_as(cart.clone(), "h2").await);
+    let (mut send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let slow = tokio::spawn(send.send_request(get("https://orders/slow")));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.revoke(&cart);
+    assert!(text(slow.await.unwrap().unwrap()).await.contains("cart"));
+    // Told to go away, the client leaves by itself.
+    timeout(SOON, connection).await.expect("the connection ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_holds_the_lease_of_its_connection() {
+    let world = start(|server| server.grace(Duration::ZERO)).await;
+    let cart = world.source(HOUR);
+    let stream = world.connect_as(cart.clone(), "http/1.1").await;
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let said = text(send.send_request(get("/lease")).await.unwrap()).await;
+    assert_eq!(said, "lasts true bound false");
+    let mut io = upgraded(world.connect_as(cart.clone(), "http/1.1").await).await;
+    world.revoke(&cart);
+    let until = SystemClock.now().saturating_add(SOON);
+    while echoes(&mut io).await {
+        assert!(SystemClock.now() < until, "the peer still speaks, and is revoked");
+    }
+}
+
+#[tokio::test]
+async fn the_binding_of_a_connection_is_there_where_it_is_asked_for() {
+    let world = start(Server::channel_bindings).await;
+    let stream = world.connect(HOUR, "http/1.1").await;
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let said = text(send.send_request(get("/lease")).await.unwrap()).await;
+    assert_eq!(said, "lasts true bound true");
+}
+
+#[tokio::test]
+async fn where_clients_are_optional_those_without_a_certificate_are_served_as_nobody() {
+    let domain = TrustDomain::from_name("example.org").unwrap();
+    let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
+    let svid = authority.request("/orders").for_host("orders").identity().unwrap();
+    let source = X509Source::new(svid, BundleSet::new().with(authority.bundle()));
+    let acceptor = Acceptor::builder(source, Authorizer::member_of(domain));
+    let acceptor = acceptor.optional_clients().build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(zt_tls::serve::serve(listener, acceptor, WhoIsThere));
+
+    // A client as a browser is: it knows roots, and servers by their hosts.
+    let mut roots = rustls::RootCertStore::empty();
+    for root in authority.bundle().roots() {
+        roots.add(root.certificate().clone()).unwrap();
+    }
+    let config = rustls::ClientConfig::builder_with_provider(zt_tls::provider::ring())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = tls.connect(ServerName::try_from("orders").unwrap(), stream).await.unwrap();
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let said = text(send.send_request(get("/")).await.unwrap()).await;
+    assert!(said.starts_with("None Some("), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

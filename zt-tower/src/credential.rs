@@ -1,10 +1,11 @@
 //! The one credential of a request.
 //!
-//! A request carries a bearer token when, in this order:
+//! A request carries a token under the scheme of its route when, in this order:
 //!
 //! 1. it has at most one `Authorization` header (T-42);
-//! 2. the scheme is `Bearer`, in any case (RFC 9110 §11.1);
-//! 3. what follows is one token in the alphabet of b64token (RFC 6750 §2.1);
+//! 2. the scheme is that of the route, `Bearer` or `DPoP`, in any case (RFC 9110 §11.1): a token
+//!    that is bound to a key is not one for bearers, nor the other way round (RFC 9449 §7.1, §7.2);
+//! 3. what follows is one token in the alphabet of b64token (RFC 6750 §2.1, RFC 9449 §7.1);
 //! 4. the token has at most [`MAX_TOKEN`] bytes.
 //!
 //! A token in a form or in the query is not looked for (RFC 6750 §2.2, §2.3; RFC 9700 §4.3.2). No
@@ -27,13 +28,28 @@ pub(crate) fn authorization(headers: &HeaderMap) -> Result<Option<&HeaderValue>,
     }
 }
 
-/// The bearer token in an `Authorization` header.
-pub(crate) fn bearer(authorization: &HeaderValue) -> Result<&str, Refusal> {
-    const SCHEME: &[u8] = b"Bearer";
+/// How a token is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Bearer,
+    Dpop,
+}
+
+impl Scheme {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::Bearer => b"Bearer",
+            Self::Dpop => b"DPoP",
+        }
+    }
+}
+
+/// The token in an `Authorization` header of this scheme.
+pub(crate) fn token(authorization: &HeaderValue, expected: Scheme) -> Result<&str, Refusal> {
     let value = authorization.as_bytes();
     let scheme_ends = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at_checked(scheme_ends).unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
+    if !scheme.eq_ignore_ascii_case(expected.name()) {
         return Err(Refusal::new(Denial::NoCredential, "unsupported_scheme"));
     }
     str::from_utf8(rest)
@@ -58,7 +74,7 @@ mod tests {
 
     fn read(value: &str) -> Result<String, Denial> {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
-        bearer(&value).map(str::to_owned).map_err(Refusal::into_denial)
+        token(&value, Scheme::Bearer).map(str::to_owned).map_err(Refusal::into_denial)
     }
 
     #[test]
@@ -77,6 +93,16 @@ mod tests {
         {
             assert_eq!(read(value), Err(Denial::NoCredential), "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_sent_under_the_scheme_of_the_route_and_no_other() {
+        for value in ["DPoP a.b.c", "dpop a.b.c"] {
+            let value = HeaderValue::from_static(value);
+            assert_eq!(token(&value, Scheme::Dpop), Ok("a.b.c"));
+            assert!(token(&value, Scheme::Bearer).is_err());
+        }
+        assert!(token(&HeaderValue::from_static("Bearer a.b.c"), Scheme::Dpop).is_err());
     }
 
     #[test]

@@ -3,41 +3,128 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use http::request::Parts;
 use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
+use zt_identity::possession::eventual::Eventual;
+use zt_identity::possession::revocations::TokenStanding;
 
-use crate::denial::{Refusal, Scope, StepUp};
+use crate::credential::{self, Scheme};
+use crate::denial::{Denial, Refusal, Scope, StepUp};
 
-/// Finds the user behind a token that this peer sent.
+/// Finds the user behind what a request presents.
 ///
-/// An implementation verifies the token and its binding to the peer (T-16, T-30): a token is not a
-/// caller, and one that is bound to a key is worth nothing without it. What is refused through no
-/// fault of the peer, such as keys that are unavailable, is refused as such:
+/// An implementation verifies the token and how it belongs to its sender (T-16, T-30): a token is
+/// not a caller, and one that is bound to a key is worth nothing without it. What is refused through
+/// no fault of the peer, such as keys that are unavailable, is refused as such:
 /// [`Denial::of_token`](crate::denial::Denial::of_token).
+///
+/// What is known at once is [ready](Eventual::ready); what somebody else has to be asked for is
+/// [pending](Eventual::pending), and the request waits for it.
 pub trait VerifyToken: Send + Sync {
-    /// The user of `token`, sent over the connection of `peer`.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`], with a reason out of a fixed set that holds nothing of the token.
-    fn user(
-        &self,
-        token: &str,
-        peer: &Verified<Peer>,
-        now: Timestamp,
-    ) -> Result<Verified<User>, Refusal>;
+    /// The user of the token that is presented, or a [`Refusal`] with a reason out of a fixed set
+    /// that holds nothing of the token.
+    fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding;
+
+    /// The refusal as it is to be answered, whoever of the layer made it: a scheme other than
+    /// `Bearer` is challenged in another way.
+    fn challenge(&self, refusal: Refusal, now: Timestamp) -> Refusal {
+        let _ = now;
+        refusal
+    }
 }
 
 impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
-    fn user(
-        &self,
-        token: &str,
-        peer: &Verified<Peer>,
-        now: Timestamp,
-    ) -> Result<Verified<User>, Refusal> {
-        (**self).user(token, peer, now)
+    fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
+        (**self).user(presented, now)
+    }
+
+    fn challenge(&self, refusal: Refusal, now: Timestamp) -> Refusal {
+        (**self).challenge(refusal, now)
+    }
+}
+
+/// What [`VerifyToken`] finds.
+pub type Finding = Eventual<Result<Found, Refusal>>;
+
+/// What a request presents to be known by: its one `Authorization` header, its connection, and its
+/// head.
+///
+/// The token in it can be read only by saying under which scheme it has to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'r> {
+    authorization: &'r HeaderValue,
+    peer: &'r Verified<Peer>,
+    request: &'r Parts,
+}
+
+impl<'r> Presented<'r> {
+    pub(crate) const fn new(
+        authorization: &'r HeaderValue,
+        peer: &'r Verified<Peer>,
+        request: &'r Parts,
+    ) -> Self {
+        Self { authorization, peer, request }
+    }
+
+    /// The token, sent as one for bearers.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when the scheme is another, or what follows is no token.
+    pub fn bearer(&self) -> Result<&'r str, Refusal> {
+        credential::token(self.authorization, Scheme::Bearer)
+    }
+
+    /// The token, sent as one that is bound to the key of a DPoP proof.
+    ///
+    /// # Errors
+    ///
+    /// As [`Presented::bearer`].
+    pub fn dpop(&self) -> Result<&'r str, Refusal> {
+        credential::token(self.authorization, Scheme::Dpop)
+    }
+
+    /// Who is at the other end of the connection.
+    pub const fn peer(&self) -> &'r Verified<Peer> {
+        self.peer
+    }
+
+    /// The head of the request.
+    #[must_use]
+    pub const fn request(&self) -> &'r Parts {
+        self.request
+    }
+}
+
+/// A user that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub(crate) user: Verified<User>,
+    pub(crate) dpop_nonce: Option<HeaderValue>,
+    pub(crate) standing: Option<TokenStanding>,
+}
+
+impl Found {
+    /// Puts this into the extensions of the request, for what goes on after it.
+    #[must_use]
+    pub fn with_standing(self, standing: TokenStanding) -> Self {
+        Self { standing: Some(standing), ..self }
+    }
+
+    /// Hands the client a new nonce with the response (RFC 9449 §8.2).
+    #[must_use]
+    pub fn with_dpop_nonce(self, nonce: HeaderValue) -> Self {
+        Self { dpop_nonce: Some(nonce), ..self }
+    }
+}
+
+impl From<Verified<User>> for Found {
+    fn from(user: Verified<User>) -> Self {
+        Self { user, dpop_nonce: None, standing: None }
     }
 }
 
@@ -84,12 +171,22 @@ impl UserDemand {
         &*self.tokens
     }
 
-    pub(crate) const fn demanded_step_up(&self) -> Option<&StepUp> {
-        self.step_up.as_ref()
-    }
-
-    pub(crate) const fn demanded_scope(&self) -> Option<&Scope> {
-        self.scope.as_ref()
+    /// Whether a user did and has what is demanded.
+    pub(crate) fn check(&self, user: &User, now: Timestamp) -> Result<(), Refusal> {
+        if let Some(step_up) = &self.step_up
+            && !step_up.is_met(user, now)
+        {
+            return Err(Refusal::new(Denial::StepUp(step_up.clone()), "step_up_needed"));
+        }
+        if let Some(scope) = &self.scope
+            && !scope.is_met(user)
+        {
+            return Err(Refusal::new(
+                Denial::InsufficientScope(scope.clone()),
+                "insufficient_scope",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -6,11 +6,14 @@ pub mod caller;
 pub mod credential;
 pub mod path;
 pub mod demand;
+pub mod dpop;
 pub mod access_tokens;
+pub mod events;
 pub mod record;
 pub mod authenticate;
 pub mod authorize;
 pub mod zero_trust;
+pub mod bundle_endpoint;
 #[cfg(feature = "axum")]
 pub mod extract;
 

@@ -145,6 +145,7 @@ impl Authority {
             intermediate: false,
             through: None,
             defect: None,
+            ed25519: false,
         }
     }
 
@@ -223,6 +224,7 @@ pub struct SvidRequest<'a> {
     intermediate: bool,
     through: Option<&'a Intermediate>,
     defect: Option<Defect>,
+    ed25519: bool,
 }
 
 impl<'a> SvidRequest<'a> {
@@ -242,6 +244,12 @@ impl<'a> SvidRequest<'a> {
     /// hosts: curl, browsers.
     pub fn for_host(mut self, name: impl Into<String>) -> Self {
         self.host = Some(name.into());
+        self
+    }
+
+    /// With a key of Ed25519; the key is one of P-256 else, as the authority's is.
+    pub const fn ed25519(mut self) -> Self {
+        self.ed25519 = true;
         self
     }
 
@@ -292,7 +300,11 @@ impl<'a> SvidRequest<'a> {
     pub fn issue(
         self,
     ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), AuthorityError> {
-        let key = KeyPair::generate()?;
+        let key = if self.ed25519 {
+            KeyPair::generate_for(&rcgen::PKCS_ED25519)?
+        } else {
+            KeyPair::generate()?
+        };
         let leaf = self.leaf()?;
         let own;
         let through = match self.through {

@@ -16,11 +16,14 @@
 //! them. There each root stands for itself: one that cannot be a root is left out, as to go on with
 //! yesterday's bundle would be to believe a root that was withdrawn since.
 //!
+//! A [`BundleEndpoint`] serves our own bundle to others.
+//!
 //! A [`BundleSet`] answers for one trust domain at a time, so that no authority vouches for a name
 //! of another (SPIFFE-ID §2.1; Trust Domain and Bundle §5.2). It has no way to pool them. With the
 //! bundles it holds what their authorities have taken back, so that whoever is handed the one cannot
 //! forget the other: [`revocation`](crate::revocation) says how lists are obeyed.
 
+mod endpoint;
 mod map;
 mod publish;
 mod spiffe;
@@ -33,6 +36,7 @@ use zt_core::fault::Fault;
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{OutsideValidity, Timestamp, Validity};
 
+pub use self::endpoint::{BundleAnswer, BundleEndpoint, SequenceError};
 pub use self::map::{BundleMap, BundleMapError};
 pub use self::spiffe::{
     DEFAULT_REFRESH_HINT, IgnoredKey, IgnoredKeyReason, MAX_BUNDLE_LEN, MAX_REFRESH_HINT,
@@ -58,6 +62,7 @@ pub struct X509Bundle {
 pub struct Root {
     certificate: CertificateDer<'static>,
     validity: Validity,
+    path_len: Option<u8>,
 }
 
 impl Root {
@@ -71,6 +76,12 @@ impl Root {
     #[must_use]
     pub const fn validity(&self) -> Validity {
         self.validity
+    }
+
+    /// How many authorities may follow below it, where it says so (RFC 5280 §4.2.1.9).
+    #[must_use]
+    pub const fn path_len(&self) -> Option<u8> {
+        self.path_len
     }
 }
 
@@ -124,14 +135,14 @@ impl X509Bundle {
     ) -> Result<Self, BundleError> {
         let (mut anchors, mut roots, mut expired) = (Vec::new(), Vec::new(), 0usize);
         for (position, certificate) in certificates.into_iter().enumerate() {
-            let (anchor, validity) = check_root(&certificate, trust_domain.borrowed())
+            let (anchor, root) = check_root(certificate, trust_domain.borrowed())
                 .map_err(|source| BundleError::Root { position, source })?;
-            if let Err(OutsideValidity::Expired { .. }) = validity.check(now) {
+            if let Err(OutsideValidity::Expired { .. }) = root.validity.check(now) {
                 expired = expired.saturating_add(1);
                 continue;
             }
             anchors.push(anchor);
-            roots.push(Root { certificate, validity });
+            roots.push(root);
         }
         if roots.is_empty() {
             return Err(BundleError::NoRoots { expired });
@@ -179,38 +190,19 @@ impl X509Bundle {
         &self.anchors
     }
 
-    /// The certificate of a root with this name, key and constraints.
-    pub(crate) fn root(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
-        let mut both = self.anchors.iter().zip(self.roots.iter());
-        both.find(|(known, _)| *known == anchor).map(|(_, root)| root)
-    }
-
-    /// M-04: whether a root with this name and key counts now. One authority may have several
-    /// certificates, of which one that counts is enough.
-    pub(crate) fn check_validity(
-        &self,
-        anchor: &TrustAnchor<'_>,
-        now: Timestamp,
-    ) -> Result<(), OutsideValidity> {
-        let mut outcome = Ok(());
-        for (known, root) in self.anchors.iter().zip(self.roots.iter()) {
-            if known == anchor {
-                outcome = root.validity.check(now);
-                if outcome.is_ok() {
-                    return Ok(());
-                }
-            }
-        }
-        outcome
+    /// The roots with this name, key and constraints: one authority may have several certificates.
+    pub(crate) fn roots_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = &Root> {
+        let both = self.anchors.iter().zip(self.roots.iter());
+        both.filter(move |(known, _)| *known == anchor).map(|(_, root)| root)
     }
 }
 
 fn check_root(
-    certificate: &CertificateDer<'static>,
+    certificate: CertificateDer<'static>,
     trust_domain: TrustDomainRef<'_>,
-) -> Result<(TrustAnchor<'static>, Validity), RootError> {
-    let issuer = Issuer::read(certificate, trust_domain)?;
-    let anchor = webpki::anchor_from_trusted_cert(certificate)
+) -> Result<(TrustAnchor<'static>, Root), RootError> {
+    let issuer = Issuer::read(&certificate, trust_domain)?;
+    let anchor = webpki::anchor_from_trusted_cert(&certificate)
         .map_err(|_| RootError::Unreadable)?
         .to_owned();
     let root = issuer.certificate();
@@ -221,7 +213,9 @@ fn check_root(
     if root.issuer() == root.subject() && !signature::is_self_signed(root) {
         return Err(RootError::NotSelfSigned);
     }
-    Ok((anchor, issuer.validity()))
+    let path_len = root.basic_constraints().and_then(|constraints| constraints.path_len);
+    let validity = issuer.validity();
+    Ok((anchor, Root { certificate, validity, path_len }))
 }
 
 /// The bundles of several trust domains, each for itself.

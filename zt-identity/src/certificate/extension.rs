@@ -33,8 +33,9 @@ pub(super) struct Extensions<'a> {
 pub struct BasicConstraints {
     /// `cA`
     pub ca: bool,
-    /// Whether there is a `pathLenConstraint`; path validation enforces it.
-    pub path_len: bool,
+    /// `pathLenConstraint`: how many authorities may follow on a path, where it says so. 255 stands
+    /// for all that is beyond, which no chain has.
+    pub path_len: Option<u8>,
 }
 
 /// A key usage (RFC 5280 §4.2.1.3).
@@ -183,15 +184,18 @@ impl BasicConstraints {
         let mut parts = value.enter(tag::SEQUENCE)?;
         value.finish()?;
         let ca = optional_boolean(&mut parts)?;
-        let path_len = parts.optional(tag::INTEGER)?;
+        let path_len = parts.optional(tag::INTEGER)?.map(|number| path_len(number.contents));
         parts.finish()?;
-        if let Some(path_len) = path_len {
-            let negative = der::integer(path_len.contents)?.first().is_some_and(|b| *b >= 0x80);
-            if negative {
-                return Err(DerError::BadValue);
-            }
-        }
-        Ok(Self { ca, path_len: path_len.is_some() })
+        Ok(Self { ca, path_len: path_len.transpose()? })
+    }
+}
+
+/// An integer that is not negative.
+fn path_len(contents: &[u8]) -> Result<u8, DerError> {
+    match der::integer(contents)? {
+        [0x80..=0xff, ..] => Err(DerError::BadValue),
+        [len] => Ok(*len),
+        _ => Ok(u8::MAX),
     }
 }
 

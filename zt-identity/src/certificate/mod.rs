@@ -4,9 +4,9 @@
 //!
 //! 1. they are at most [`MAX_CERTIFICATE_LEN`] long and one DER element, with nothing behind it;
 //! 2. it is an X.509 certificate of version 3 (RFC 5280 §4.1.2.1) whose two names of its
-//!    signature algorithm agree (§4.1.1.2);
-//! 3. its serial number has at most 20 octets (§4.1.2.2) and its validity does not end before it
-//!    begins (§4.1.2.5);
+//!    signature algorithm agree, and are well-formed as that of its key is (§4.1.1.2);
+//! 3. its serial number has at most 20 octets (§4.1.2.2), its two names are rows of sets of
+//!    attributes (§4.1.2.4), and its validity does not end before it begins (§4.1.2.5);
 //! 4. it has no unique identifiers (§4.1.2.8), at most [`MAX_EXTENSIONS`] extensions, and none of
 //!    them twice (§4.2);
 //! 5. basic constraints, key usage, extended key usage and alternative names are well-formed. Of
@@ -30,8 +30,8 @@ use self::extension::Extensions;
 pub use self::extension::{AlternativeNames, BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use crate::der::{self, Budget, DerError, Reader, tag};
 
-/// Elements that a certificate may be made of, where they are looked at: 12 for the frame, 4 for
-/// each extension, and the rest for what is in five of them.
+/// Elements that a certificate may be made of, where they are looked at: 16 for the frame, 4 for
+/// each extension and each attribute of a name, and the rest for what is in five extensions.
 const BUDGET: u32 = 400;
 
 /// What there is to know about a certificate before it is believed.
@@ -104,13 +104,13 @@ impl<'a> Certificate<'a> {
     ) -> Result<Self, CertificateError> {
         version(&mut tbs)?;
         let serial = serial(&mut tbs).map_err(in_part("serial number"))?;
-        let named = tbs.expect(tag::SEQUENCE).map_err(in_part("signature algorithm"))?;
-        if named.contents != signature.algorithm {
+        let named = algorithm_identifier(&mut tbs).map_err(in_part("signature algorithm"))?;
+        if named != signature.algorithm {
             return Err(CertificateError::SignatureAlgorithms);
         }
-        let issuer = tbs.expect(tag::SEQUENCE).map_err(in_part("issuer"))?;
+        let issuer = name(&mut tbs).map_err(in_part("issuer"))?;
         let validity = validity(&mut tbs)?;
-        let subject = tbs.expect(tag::SEQUENCE).map_err(in_part("subject"))?;
+        let subject = name(&mut tbs).map_err(in_part("subject"))?;
         let public_key = PublicKey::read(&mut tbs).map_err(in_part("public key"))?;
         let mut extensions = Extensions::default();
         if let Some(list) =
@@ -125,9 +125,9 @@ impl<'a> Certificate<'a> {
             signature_algorithm: signature.algorithm,
             signature: signature.bits,
             serial,
-            issuer: issuer.contents,
+            issuer,
             validity,
-            subject: subject.contents,
+            subject,
             public_key,
             extensions,
         })
@@ -242,6 +242,50 @@ fn serial<'a>(tbs: &mut Reader<'a, '_>) -> Result<&'a [u8], DerError> {
     if serial.len() > 20 { Err(DerError::BadValue) } else { Ok(serial) }
 }
 
+/// RFC 5280 §4.1.2.4, §4.1.2.6: sets of attributes, none of them empty. Yields what is in the name,
+/// which is compared byte for byte.
+fn name<'a>(tbs: &mut Reader<'a, '_>) -> Result<&'a [u8], DerError> {
+    let name = tbs.expect(tag::SEQUENCE)?;
+    let mut sets = tbs.within(&name)?;
+    while !sets.is_empty() {
+        let mut attributes = sets.enter(tag::SET)?;
+        // SET SIZE (1..MAX): an empty set fails at its first element.
+        loop {
+            attribute(&mut attributes)?;
+            if attributes.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(name.contents)
+}
+
+/// A type, and a value of whatever kind.
+fn attribute(attributes: &mut Reader<'_, '_>) -> Result<(), DerError> {
+    let mut parts = attributes.enter(tag::SEQUENCE)?;
+    der::oid(parts.expect(tag::OID)?.contents)?;
+    any(&mut parts)?;
+    parts.finish()
+}
+
+/// RFC 5280 §4.1.1.2: a name, and parameters where it has some. Yields what is in it.
+fn algorithm_identifier<'a>(parent: &mut Reader<'a, '_>) -> Result<&'a [u8], DerError> {
+    let identifier = parent.expect(tag::SEQUENCE)?;
+    let mut parts = parent.within(&identifier)?;
+    der::oid(parts.expect(tag::OID)?.contents)?;
+    if !parts.is_empty() {
+        any(&mut parts)?;
+    }
+    parts.finish()?;
+    Ok(identifier.contents)
+}
+
+/// An element of whatever kind, and what is in it.
+fn any(parts: &mut Reader<'_, '_>) -> Result<(), DerError> {
+    let value = parts.element()?;
+    if value.is_constructed() { parts.within(&value)?.walk() } else { Ok(()) }
+}
+
 /// RFC 5280 §4.1.2.5.
 fn validity(tbs: &mut Reader<'_, '_>) -> Result<Validity, CertificateError> {
     let read = |tbs: &mut Reader<'_, '_>| {
@@ -259,7 +303,7 @@ impl<'a> PublicKey<'a> {
     fn read(tbs: &mut Reader<'a, '_>) -> Result<Self, DerError> {
         let info = tbs.expect(tag::SEQUENCE)?;
         let mut parts = tbs.within(&info)?;
-        let algorithm = parts.expect(tag::SEQUENCE)?.contents;
+        let algorithm = algorithm_identifier(&mut parts)?;
         let key = der::octet_aligned_bits(parts.expect(tag::BIT_STRING)?.contents)?;
         parts.finish()?;
         Ok(Self { info: info.whole, contents: info.contents, algorithm, key })

@@ -1,5 +1,7 @@
 //! Where a provider keeps a claim that no specification has a place for.
 
+use std::fmt;
+
 use crate::json::{Object, Value};
 
 /// Where in the claims a value stands: a name, or a way of names through nested objects.
@@ -24,6 +26,19 @@ impl ClaimPath {
     /// Whether every name on the way has at least one letter.
     pub(super) fn is_named(&self) -> bool {
         !self.0.is_empty() && !self.0.iter().any(String::is_empty)
+    }
+}
+
+/// The names, with periods between them.
+impl fmt::Display for ClaimPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+impl From<Vec<String>> for ClaimPath {
+    fn from(names: Vec<String>) -> Self {
+        Self(names)
     }
 }
 

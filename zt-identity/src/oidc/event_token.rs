@@ -54,7 +54,7 @@ impl Recipient {
         now: Timestamp,
     ) -> Result<Vec<u8>, EventTokenError> {
         let profile = Profile::new(Algorithm::ALL, std::slice::from_ref(&typ));
-        Ok(self.issuer.signed(token, &profile, now)?.0)
+        Ok(self.issuer.signed(token, &profile, now)?.payload)
     }
 
     /// Rule 2.

@@ -3,18 +3,21 @@
 //! A document is taken when (T-20):
 //!
 //! 1. the answer is complete within the timeout, name lookup and TLS included;
-//! 2. its status is 200: a redirect is not followed, to the same host or another;
+//! 2. its status is 200, or 201 where something was posted: a redirect is not followed, to the same
+//!    host or another;
 //! 3. its content type is the expected one;
 //! 4. its body has at most [`MAX_LEN`] bytes.
 
 use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,24 +32,53 @@ use crate::jwk::{JwkSetError, MAX_SET_LEN};
 /// The largest document that is read, in bytes (T-20).
 pub const MAX_LEN: usize = MAX_SET_LEN;
 
+const JSON: &str = "application/json";
 const AGENT: &str = concat!("zt-identity/", env!("CARGO_PKG_VERSION"));
+
+/// What an [`HttpClient`] answers with.
+pub type ClientAnswer<'c> =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, ClientError>> + Send + 'c>>;
+/// Why an [`HttpClient`] has no answer.
+pub type ClientError = Box<dyn StdError + Send + Sync>;
+
+/// A client of one's own that documents are fetched with: through a proxy, say.
+///
+/// It says what the server answered, and follows no redirect. How long it takes, and what of the
+/// answer is taken, is judged here; how much of it is read is for the client to bound.
+pub trait HttpClient: fmt::Debug + Send + Sync {
+    /// Makes this request, and collects the answer.
+    fn send(&self, request: Request<Bytes>) -> ClientAnswer<'_>;
+}
 
 /// Fetches documents over new connections: there are too few of them to keep one open.
 #[derive(Clone, Debug)]
-pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+pub(crate) struct Fetcher {
+    client: AnyClient,
     timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum AnyClient {
+    Ours(Box<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>),
+    Theirs(Arc<dyn HttpClient>),
 }
 
 /// A document as it arrived, and how long its server calls it fresh.
 #[derive(Debug)]
-pub(super) struct Document {
-    pub(super) body: Bytes,
+pub(crate) struct Document {
+    pub(crate) body: Bytes,
     pub(super) fresh_for: Option<Duration>,
 }
 
+impl From<Response<Bytes>> for Document {
+    fn from(answer: Response<Bytes>) -> Self {
+        let fresh_for = fresh_for(answer.headers());
+        Self { body: answer.into_body(), fresh_for }
+    }
+}
+
 impl Fetcher {
-    pub(super) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
+    pub(crate) fn new(mut tls: ClientConfig, timeout: Duration) -> Self {
         // The connector sets it to what it speaks, and insists on doing so.
         tls.alpn_protocols.clear();
         let connector = HttpsConnectorBuilder::new()
@@ -56,31 +88,85 @@ impl Fetcher {
             .build();
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Self { client, timeout }
+        Self { client: AnyClient::Ours(Box::new(client)), timeout }
+    }
+
+    pub(super) fn with_client(client: Arc<dyn HttpClient>, timeout: Duration) -> Self {
+        Self { client: AnyClient::Theirs(client), timeout }
     }
 
     /// Gets a document. Whether `url` may be asked at all is for the caller to know.
     pub(super) async fn get(&self, url: &str, types: &[&str]) -> Result<Document, FetchError> {
-        let url = url.parse().map_err(|_| FetchError::Url { found: excerpt(url) })?;
-        let fetched = tokio::time::timeout(self.timeout, self.get_slowly(url, types)).await;
-        fetched.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+        let request = Request::get(url).body(Bytes::new());
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        Ok(self.send(request, &[StatusCode::OK], types).await?.into())
     }
 
-    async fn get_slowly(&self, url: Uri, types: &[&str]) -> Result<Document, FetchError> {
-        let request = Request::get(url)
-            .header(ACCEPT, types.join(", "))
-            .header(USER_AGENT, AGENT)
-            .body(Empty::new())
-            .map_err(unreachable)?;
-        let (head, body) = self.client.request(request).await.map_err(unreachable)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status { status: head.status.as_u16() });
-        }
-        check_content_type(&head.headers, types)?;
-        let fresh_for = fresh_for(&head.headers);
-        let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?.to_bytes();
-        Ok(Document { body, fresh_for })
+    /// Posts JSON, and gets what is answered. Whether `url` may be told the credential is for the
+    /// caller to know.
+    pub(crate) async fn post_json(
+        &self,
+        url: &str,
+        authorization: HeaderValue,
+        json: String,
+    ) -> Result<Document, FetchError> {
+        let request = Request::post(url)
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, JSON)
+            .body(json.into());
+        let request = request.map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        Ok(self.send(request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await?.into())
     }
+
+    /// Sends a request, and takes an answer that has one of these statuses and types.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Bytes>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Response<Bytes>, FetchError> {
+        let accept = HeaderValue::try_from(types.join(", ")).map_err(unreachable)?;
+        request.headers_mut().insert(ACCEPT, accept);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let sent = tokio::time::timeout(self.timeout, self.client.send(request, statuses, types));
+        sent.await.unwrap_or(Err(FetchError::Timeout { after: self.timeout }))
+    }
+}
+
+impl AnyClient {
+    async fn send(
+        &self,
+        request: Request<Bytes>,
+        statuses: &[StatusCode],
+        types: &[&str],
+    ) -> Result<Response<Bytes>, FetchError> {
+        match self {
+            Self::Ours(client) => {
+                let answer = client.request(request.map(Full::new)).await.map_err(unreachable)?;
+                check(&answer, statuses, types)?;
+                let (head, body) = answer.into_parts();
+                let body = Limited::new(body, MAX_LEN).collect().await.map_err(interrupted)?;
+                Ok(Response::from_parts(head, body.to_bytes()))
+            }
+            Self::Theirs(client) => {
+                let answer = client.send(request).await.map_err(interrupted)?;
+                check(&answer, statuses, types)?;
+                if answer.body().len() > MAX_LEN { Err(FetchError::TooLong) } else { Ok(answer) }
+            }
+        }
+    }
+}
+
+/// Rules 2 and 3.
+fn check<B>(
+    answer: &Response<B>,
+    statuses: &[StatusCode],
+    types: &[&str],
+) -> Result<(), FetchError> {
+    if !statuses.contains(&answer.status()) {
+        return Err(FetchError::Status { status: answer.status().as_u16() });
+    }
+    check_content_type(answer.headers(), types)
 }
 
 fn unreachable(error: impl StdError + Send + Sync + 'static) -> FetchError {
@@ -150,7 +236,7 @@ pub enum FetchError {
         /// How long was waited.
         after: Duration,
     },
-    /// The answer is something else than 200; redirects are not followed.
+    /// The answer has another status than was expected; redirects are not followed.
     #[error("the server answered with status {status}")]
     Status {
         /// The status.

@@ -39,7 +39,7 @@ use crate::jws::Profile;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::keys::IssuerKeys;
 use crate::oidc::person::{authentication, verified_email};
-use crate::oidc::signed::{KeysOfAnother, SignedTokenError, Signer};
+use crate::oidc::signed::{KeysOfAnother, Signed, SignedTokenError, Signer};
 
 const PROFILE: Profile<'_> = Profile::new(Algorithm::ALL, &["JWT"]).or_untyped();
 
@@ -227,7 +227,7 @@ impl IdTokenVerifier {
         login: &Login<'_>,
         now: Timestamp,
     ) -> Result<Verified<IdToken>, IdTokenError> {
-        let (payload, algorithm) = self.provider.signed(token, &PROFILE, now)?;
+        let Signed { payload, algorithm, .. } = self.provider.signed(token, &PROFILE, now)?;
         let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
         claims::check_issuer(&claims, self.provider.issuer().as_str())?;
         self.audience.check(&claims)?;

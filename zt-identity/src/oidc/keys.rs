@@ -10,6 +10,7 @@ use std::sync::Arc;
 use zt_core::fault::Fault;
 use zt_core::snapshot::Guard;
 use zt_core::time::Timestamp;
+use zt_core::watch::Watch;
 
 use crate::jwk::JwkSet;
 use crate::oidc::issuer::Issuer;
@@ -44,6 +45,8 @@ struct Inner {
     published: Arc<Published>,
     #[cfg(feature = "http")]
     refresh: Option<Refresh>,
+    // Ends with the last handle.
+    _watch: Option<Watch>,
 }
 
 impl IssuerKeys {
@@ -51,13 +54,26 @@ impl IssuerKeys {
     /// distributed like configuration.
     #[must_use]
     pub fn fixed(set: JwkSet) -> Self {
-        let published = Published::nothing();
-        published.replace(set, Timestamp::MAX);
+        let (publisher, keys) = Self::pushed();
+        publisher.publish(set, Timestamp::MAX);
+        keys
+    }
+
+    /// Keys that somebody else obtains, in a way of their own, and publishes. There are none until
+    /// then.
+    #[must_use]
+    pub fn pushed() -> (KeyPublisher, Self) {
+        let published = Arc::new(Published::nothing());
+        (KeyPublisher(Arc::clone(&published)), Self::of(published, None))
+    }
+
+    pub(super) fn of(published: Arc<Published>, watch: Option<Watch>) -> Self {
         Self(Arc::new(Inner {
             issuer: None,
-            published: Arc::new(published),
+            published,
             #[cfg(feature = "http")]
             refresh: None,
+            _watch: watch,
         }))
     }
 
@@ -93,7 +109,6 @@ impl IssuerKeys {
         self.0.published.set.generation()
     }
 
-    /// Publishes another set, as a refresh does.
     #[cfg(test)]
     pub(super) fn replace(&self, set: JwkSet, usable_until: Timestamp) {
         self.0.published.replace(set, usable_until);
@@ -137,7 +152,8 @@ impl IssuerKeys {
     pub fn discover(issuer: Issuer, options: RefreshOptions) -> Result<Self, DiscoverError> {
         let published = Arc::new(Published::nothing());
         let refresh = Refresh::start(issuer.clone(), Arc::clone(&published), options)?;
-        Ok(Self(Arc::new(Inner { issuer: Some(issuer), published, refresh: Some(refresh) })))
+        let (issuer, refresh) = (Some(issuer), Some(refresh));
+        Ok(Self(Arc::new(Inner { issuer, published, refresh, _watch: None })))
     }
 
     /// Waits until there are keys, for `limit` at most. Nobody has to: it is for a start-up that
@@ -176,6 +192,19 @@ impl fmt::Debug for IssuerKeys {
             .field("generation", &self.generation())
             .field("usable_until", &self.0.published.usable_until())
             .finish_non_exhaustive()
+    }
+}
+
+/// Who publishes the keys of an issuer, where that is neither [a file](IssuerKeys::from_file) nor
+/// the issuer itself.
+#[derive(Debug)]
+pub struct KeyPublisher(Arc<Published>);
+
+impl KeyPublisher {
+    /// Publishes these keys, which count until then. Every reader sees them from now on; a verdict
+    /// that was made under others counts no more.
+    pub fn publish(&self, set: JwkSet, usable_until: Timestamp) {
+        self.0.replace(set, usable_until);
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use zt_core::time::Timestamp;
 
-use crate::claims::{self, Audience, ClaimsError, Lifetime, TimeRules};
+use crate::claims::{self, Audience, ClaimsError, TimeRules};
 use crate::json::Object;
 use crate::oidc::event_token::{EventTokenError, Recipient, RecipientError, occurrence};
 use crate::oidc::issuer::Issuer;
@@ -34,9 +34,16 @@ pub struct LogoutToken {
     issuer: Arc<str>,
     subject: Option<Arc<str>>,
     session: Option<Arc<str>>,
+    issued_at: Timestamp,
 }
 
 impl LogoutToken {
+    /// When it was issued: `iat`.
+    #[must_use]
+    pub const fn issued_at(&self) -> Timestamp {
+        self.issued_at
+    }
+
     /// Who issued it: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
@@ -109,7 +116,7 @@ impl LogoutTokenVerifier {
         let payload = self.client.signed(token, TYPE, now)?;
         let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
         self.client.check(&claims)?;
-        let lifetime = self.lifetime(&claims, now)?;
+        let (issued_at, expires) = self.times(&claims, now)?;
         let (events, jti) = occurrence(&claims)?;
         if events.get(EVENT).is_none() {
             return Err(EventTokenError::OtherEvent { event: EVENT });
@@ -117,14 +124,19 @@ impl LogoutTokenVerifier {
         let (subject, session) = whose(&claims)?;
         let issuer = self.client.issuer().shared();
         let id = ReplayId::of(TYPE, &issuer, jti);
-        let until = lifetime.expires.saturating_add(self.times.leeway());
-        Ok(Unadmitted::new(LogoutToken { issuer, subject, session }, id, until))
+        let until = expires.saturating_add(self.times.leeway());
+        Ok(Unadmitted::new(LogoutToken { issuer, subject, session, issued_at }, id, until))
     }
 
-    fn lifetime(&self, claims: &Object<'_>, now: Timestamp) -> Result<Lifetime, EventTokenError> {
+    /// Rule 1.
+    fn times(
+        &self,
+        claims: &Object<'_>,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), EventTokenError> {
         let lifetime = self.times.check(claims, now)?;
-        lifetime.issued_at.ok_or(ClaimsError::Missing { claim: "iat" })?;
-        Ok(lifetime)
+        let issued_at = lifetime.issued_at.ok_or(ClaimsError::Missing { claim: "iat" })?;
+        Ok((issued_at, lifetime.expires))
     }
 }
 

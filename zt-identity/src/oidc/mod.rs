@@ -8,11 +8,17 @@ mod published;
 #[cfg(feature = "http")]
 pub mod refresh;
 pub mod keys;
+pub mod key_file;
 pub mod signed;
 pub mod claim_path;
 mod person;
+pub mod own_claims;
+pub mod claim_mapping;
 pub mod access_token;
+pub mod issuers;
 pub mod verdict_cache;
+#[cfg(feature = "config")]
+pub mod configuration;
 pub mod id_token;
 pub mod event_token;
 pub mod logout_token;

@@ -3,17 +3,20 @@
 //! 1. Discovery comes first, on every fetch: its `issuer` is byte-equal to the configured one, and
 //!    its `jwks_uri` is `https`, or on this machine when the issuer is (OpenID Connect Discovery
 //!    §4.3, T-20).
-//! 2. Keys are fetched again when four fifths of their time have passed: 10 minutes, or less where
+//! 2. Keys are fetched again when between seven and eight tenths of their time have passed, at random
+//!    so that replicas do not ask all at once. Their time is 10 minutes, or less where
 //!    `Cache-Control` says so, but no less than 30 s (T-21).
 //! 3. A token that names an unknown key asks for a fetch, which begins no sooner than 30 s after
 //!    the last one began, however many ask (T-22). A bad signature asks for nothing.
-//! 4. After a failure the next attempt waits 1 s, then 2, 4, and up to 30 s; nobody shortens that
-//!    (T-22).
+//! 4. After a failure the next attempt waits 1 s, then 2, 4, and up to 30 s, and up to a quarter of
+//!    that longer, at random; nobody shortens that (T-22).
 //! 5. Keys that cannot be refreshed count for another hour, then no longer (T-23). A set without a
 //!    usable key replaces the one before like any other: it vouches for nobody.
 //!
-//! There is no other way to the keys than discovery, and none through a proxy: where one is needed,
-//! fetch the set yourself and use [`IssuerKeys::fixed`](crate::oidc::keys::IssuerKeys::fixed).
+//! Discovery is where the issuer says, or at a URL of one's own
+//! ([`RefreshOptions::discovery_url`]). Through a proxy it goes by a client of one's own
+//! ([`RefreshOptions::client`]). Keys that come by any other way are published by
+//! [`IssuerKeys::pushed`](crate::oidc::keys::IssuerKeys::pushed).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper_rustls::ConfigBuilderExt;
 use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -28,10 +32,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use zt_core::fault::Fault;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 
+use crate::algorithm::random_u16;
 use crate::excerpt::excerpt;
 use crate::json::Object;
 use crate::jwk::JwkSet;
-use crate::oidc::fetch::{FetchError, Fetcher};
+use crate::oidc::fetch::{FetchError, Fetcher, HttpClient, MAX_LEN};
 use crate::oidc::issuer::Issuer;
 use crate::oidc::published::Published;
 
@@ -51,6 +56,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(50);
 pub struct RefreshOptions {
     clock: Arc<dyn Clock>,
     tls: Option<ClientConfig>,
+    client: Option<Arc<dyn HttpClient>>,
+    discovery_url: Option<Arc<str>>,
     timeout: Duration,
     time_to_live: Duration,
     stale_if_error: Duration,
@@ -62,6 +69,8 @@ impl Default for RefreshOptions {
         Self {
             clock: Arc::new(SystemClock),
             tls: None,
+            client: None,
+            discovery_url: None,
             timeout: Duration::from_secs(5),
             time_to_live: Duration::from_secs(600),
             stale_if_error: Duration::from_secs(3600),
@@ -81,6 +90,39 @@ impl RefreshOptions {
     /// nobody for an issuer [on it](Issuer::loopback).
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
+        self
+    }
+
+    /// Authenticates the server by these roots, and by no others.
+    ///
+    /// # Errors
+    ///
+    /// [`DiscoverError::Tls`] when there is none, or one that cannot be a root.
+    pub fn roots<'r>(
+        self,
+        roots: impl IntoIterator<Item = CertificateDer<'r>>,
+    ) -> Result<Self, DiscoverError> {
+        let mut store = RootCertStore::empty();
+        for root in roots {
+            store.add(root.into_owned()).map_err(tls_error)?;
+        }
+        if store.is_empty() {
+            return Err(tls_error(rustls::Error::General("no root".into())));
+        }
+        Ok(self.tls(builder()?.with_root_certificates(store).with_no_client_auth()))
+    }
+
+    /// Fetches by this client, instead of by one of our own; how it authenticates the server is
+    /// its own affair then.
+    pub fn client(mut self, client: impl HttpClient + 'static) -> Self {
+        self.client = Some(Arc::new(client));
+        self
+    }
+
+    /// Where the discovery document is, when it is not where the issuer says. What is in it still
+    /// has to be that of the issuer.
+    pub fn discovery_url(mut self, url: &str) -> Self {
+        self.discovery_url = Some(url.into());
         self
     }
 
@@ -129,16 +171,19 @@ impl Refresh {
         mut options: RefreshOptions,
     ) -> Result<Self, DiscoverError> {
         let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
-        let tls = match options.tls.take() {
-            Some(tls) => tls,
-            None if issuer.is_loopback() => {
-                builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-            }
-            None => builder()?.with_native_roots().map_err(tls_error)?.with_no_client_auth(),
+        let discovery_url = match options.discovery_url.take() {
+            None => issuer.discovery_url(),
+            Some(url) if issuer.admits_keys_at(&url) => url.as_ref().into(),
+            Some(url) => return Err(DiscoverError::DiscoveryUrl { found: excerpt(&url) }),
         };
-        let fetcher = Fetcher::new(tls, options.timeout);
+        let fetcher = match (options.client.take(), options.tls.take()) {
+            (Some(client), _) => Fetcher::with_client(client, options.timeout),
+            (None, Some(tls)) => Fetcher::new(tls, options.timeout),
+            (None, None) => Fetcher::new(default_tls(&issuer)?, options.timeout),
+        };
         let clock = Arc::clone(&options.clock);
-        let refresher = Refresher { issuer, published, options, fetcher, body: Bytes::new() };
+        let refresher =
+            Refresher { issuer, discovery_url, published, options, fetcher, body: Bytes::new() };
         Ok(Self { clock, task: runtime.spawn(refresher.run()).abort_handle() })
     }
 
@@ -153,6 +198,15 @@ impl Drop for Refresh {
     }
 }
 
+fn default_tls(issuer: &Issuer) -> Result<ClientConfig, DiscoverError> {
+    let builder = if issuer.is_loopback() {
+        builder()?.with_root_certificates(RootCertStore::empty())
+    } else {
+        builder()?.with_native_roots().map_err(tls_error)?
+    };
+    Ok(builder.with_no_client_auth())
+}
+
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, DiscoverError> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -165,6 +219,7 @@ fn tls_error(error: impl std::error::Error + Send + Sync + 'static) -> DiscoverE
 
 struct Refresher {
     issuer: Issuer,
+    discovery_url: String,
     published: Arc<Published>,
     options: RefreshOptions,
     fetcher: Fetcher,
@@ -186,7 +241,7 @@ impl Refresher {
                 }
                 Err(failure) => {
                     self.published.set_failure(Some(failure));
-                    sleep(backoff).await;
+                    sleep(a_little_longer(backoff, random_u16())).await;
                     backoff = backoff.saturating_mul(2).min(MAX_BACKOFF);
                 }
             }
@@ -201,7 +256,7 @@ impl Refresher {
                 sleep_until(soonest).await;
             }
         };
-        let _ = timeout(ahead_of(fresh_for), wanted).await;
+        let _ = timeout(ahead_of(fresh_for, random_u16()), wanted).await;
     }
 
     /// Fetches and publishes the keys, and says how long they are fresh.
@@ -222,25 +277,48 @@ impl Refresher {
     }
 
     async fn keys_url(&self) -> Result<String, FetchError> {
-        let document =
-            self.fetcher.get(&self.issuer.discovery_url(), &["application/json"]).await?;
-        let discovery = Object::parse(&document.body).map_err(FetchError::Discovery)?;
-        let text = |name| discovery.get(name).and_then(|value| value.as_str()).unwrap_or_default();
-        let issuer = text("issuer");
-        if issuer != self.issuer.as_str() {
-            return Err(FetchError::OtherIssuer { found: excerpt(issuer) });
-        }
-        let url = text("jwks_uri");
-        if !self.issuer.admits_keys_at(url) {
-            return Err(FetchError::KeysUrl { found: excerpt(url) });
-        }
-        Ok(url.to_owned())
+        let document = self.fetcher.get(&self.discovery_url, &["application/json"]).await?;
+        keys_url(&self.issuer, &document.body)
     }
 }
 
-/// Four fifths of a time.
-fn ahead_of(time: Duration) -> Duration {
-    time.saturating_sub(time.checked_div(5).unwrap_or_default())
+/// Where the discovery document of `issuer` says that its keys are: rule 1. Of the document only its
+/// `issuer` and its `jwks_uri` are looked at.
+///
+/// # Errors
+///
+/// [`FetchError`] names the first rule that is broken.
+pub fn keys_url(issuer: &Issuer, document: &[u8]) -> Result<String, FetchError> {
+    if document.len() > MAX_LEN {
+        return Err(FetchError::TooLong);
+    }
+    let discovery = Object::parse(document).map_err(FetchError::Discovery)?;
+    let text = |name| discovery.get(name).and_then(|value| value.as_str()).unwrap_or_default();
+    let found = text("issuer");
+    if found != issuer.as_str() {
+        return Err(FetchError::OtherIssuer { found: excerpt(found) });
+    }
+    let url = text("jwks_uri");
+    if !issuer.admits_keys_at(url) {
+        return Err(FetchError::KeysUrl { found: excerpt(url) });
+    }
+    Ok(url.to_owned())
+}
+
+/// Between seven and eight tenths of a time.
+fn ahead_of(time: Duration, random: u16) -> Duration {
+    let tenth = time.checked_div(10).unwrap_or_default();
+    time.saturating_sub(tenth.saturating_mul(2)).saturating_sub(part(tenth, random))
+}
+
+/// A time, or up to a quarter longer.
+fn a_little_longer(time: Duration, random: u16) -> Duration {
+    time.saturating_add(part(time.checked_div(4).unwrap_or_default(), random))
+}
+
+/// So many 65536ths of a time.
+fn part(time: Duration, of: u16) -> Duration {
+    time.saturating_mul(of.into()).checked_div(1 << 16).unwrap_or_default()
 }
 
 /// Why the keys of an issuer cannot be kept fresh at all.
@@ -250,8 +328,14 @@ pub enum DiscoverError {
     /// There is no tokio runtime to refresh keys in.
     #[error("keys are refreshed in a tokio runtime, and there is none here")]
     NoRuntime,
-    /// The root certificates of this machine cannot be used.
-    #[error("the root certificates of this machine cannot be used")]
+    /// The discovery document may not be asked for there.
+    #[error("the discovery document may not be asked for at {found:?}")]
+    DiscoveryUrl {
+        /// The URL, cut.
+        found: String,
+    },
+    /// The root certificates, given ones or those of this machine, cannot be used.
+    #[error("the root certificates cannot be used")]
     Tls(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
@@ -278,8 +362,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_refreshed_when_four_fifths_of_their_time_have_passed() {
-        assert_eq!(ahead_of(Duration::from_secs(600)), Duration::from_secs(480));
+    fn keys_are_refreshed_when_between_seven_and_eight_tenths_of_their_time_have_passed() {
+        let seconds = Duration::from_secs;
+        assert_eq!(ahead_of(seconds(600), 0), seconds(480));
+        assert_eq!(ahead_of(seconds(600), 1 << 15), seconds(450));
+        assert!(ahead_of(seconds(600), u16::MAX) > seconds(420));
+        assert_eq!(ahead_of(Duration::ZERO, 7), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_next_attempt_is_never_sooner_and_at_most_a_quarter_later() {
+        let seconds = Duration::from_secs;
+        assert_eq!(a_little_longer(seconds(4), 0), seconds(4));
+        assert!((seconds(4)..seconds(5)).contains(&a_little_longer(seconds(4), u16::MAX)));
+        assert_eq!(a_little_longer(Duration::MAX, u16::MAX), Duration::MAX);
     }
 
     #[test]

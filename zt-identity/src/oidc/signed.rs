@@ -38,22 +38,43 @@ impl Signer {
         &self.issuer
     }
 
-    /// The payload of a token of this kind, and the algorithm it is signed with.
+    /// The keys that its tokens are verified with.
+    pub(crate) const fn keys(&self) -> &IssuerKeys {
+        &self.keys
+    }
+
+    /// What is in a token of this kind that a key of the issuer has signed.
     pub(crate) fn signed(
         &self,
         token: &str,
         profile: &Profile<'_>,
         now: Timestamp,
-    ) -> Result<(Vec<u8>, Algorithm), SignedTokenError> {
+    ) -> Result<Signed, SignedTokenError> {
         let jws = Jws::parse(token, profile)?;
+        let key_generation = self.check(&jws, now)?;
+        let payload = jws.unverified_payload()?;
+        Ok(Signed { payload, algorithm: jws.algorithm(), key_generation })
+    }
+
+    /// A key of the issuer has signed this token. Returns the generation of the keys.
+    pub(crate) fn check(&self, jws: &Jws<'_>, now: Timestamp) -> Result<u64, SignedTokenError> {
         let kid = jws.kid().ok_or(SignedTokenError::NoKid)?;
         let keys = self.keys.current(now)?;
         let Some(key) = keys.key(kid) else {
             self.keys.report_unknown();
             return Err(SignedTokenError::UnknownKey { kid: excerpt(kid) });
         };
-        Ok((jws.verify(key)?, jws.algorithm()))
+        jws.check_signature(key)?;
+        Ok(keys.generation())
     }
+}
+
+/// What an issuer has signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_generation: u64,
 }
 
 /// Keys of another issuer than the one whose tokens are to be verified.

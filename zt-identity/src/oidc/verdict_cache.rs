@@ -32,6 +32,7 @@ use zt_core::verified::Verified;
 use crate::algorithm::{MacKey, NoRandomness};
 use crate::jws::MAX_LEN;
 use crate::oidc::access_token::{AccessToken, AccessTokenError, AccessTokenVerifier};
+use crate::oidc::issuers::Issuers;
 
 /// How long a verdict is remembered unless stated otherwise: 5 minutes.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(300);
@@ -64,8 +65,8 @@ pub const WAYS: usize = 4;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CachedAccessTokenVerifier {
-    verifier: AccessTokenVerifier,
-    // INVARIANT: every verdict in it is one of this verifier.
+    issuers: Issuers,
+    // INVARIANT: every verdict in it is one of a verifier of these issuers.
     cache: Arc<VerdictCache>,
     max_age: Duration,
 }
@@ -79,8 +80,20 @@ impl AccessTokenVerifier {
     ///
     /// [`NoRandomness`] when there is none for a key.
     pub fn cached(self, capacity: usize) -> Result<CachedAccessTokenVerifier, NoRandomness> {
+        Issuers::from(self).cached(capacity)
+    }
+}
+
+impl Issuers {
+    /// These issuers, remembering as many good tokens as this among them, as
+    /// [`AccessTokenVerifier::cached`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`] when there is none for a key.
+    pub fn cached(self, capacity: usize) -> Result<CachedAccessTokenVerifier, NoRandomness> {
         let cache = VerdictCache::new(capacity)?.into();
-        Ok(CachedAccessTokenVerifier { verifier: self, cache, max_age: DEFAULT_MAX_AGE })
+        Ok(CachedAccessTokenVerifier { issuers: self, cache, max_age: DEFAULT_MAX_AGE })
     }
 }
 
@@ -91,10 +104,10 @@ impl CachedAccessTokenVerifier {
         Self { max_age, ..self }
     }
 
-    /// The verifier behind it.
+    /// The issuers behind it.
     #[must_use]
-    pub const fn verifier(&self) -> &AccessTokenVerifier {
-        &self.verifier
+    pub const fn issuers(&self) -> &Issuers {
+        &self.issuers
     }
 
     /// Verifies a token at `now`, or remembers that it was good.
@@ -108,13 +121,13 @@ impl CachedAccessTokenVerifier {
         now: Timestamp,
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         if token.len() > MAX_LEN {
-            return self.verifier.verify(token, now);
+            return self.issuers.verify(token, now);
         }
         let name = self.cache.name(token);
         if let Some(known) = self.known(&name, now) {
             return Ok(known);
         }
-        let verified = self.verifier.verify(token, now)?;
+        let verified = self.issuers.verify(token, now)?;
         let until = verified.expires();
         self.cache.insert(Verdict { name, token: verified.clone(), since: now, until });
         Ok(verified)
@@ -122,8 +135,9 @@ impl CachedAccessTokenVerifier {
 
     /// A verdict that still counts. Keys that nobody can verify with vouch for nothing.
     fn known(&self, name: &Name, now: Timestamp) -> Option<Verified<AccessToken>> {
-        let generation = self.verifier.keys().current(now).ok()?.generation();
-        self.cache.get(name, &Moment { generation, now, max_age: self.max_age })
+        let token = self.cache.get(name, &Moment { now, max_age: self.max_age })?;
+        let keys = self.issuers.verifier(token.issuer())?.keys().current(now).ok()?;
+        (token.key_generation() == keys.generation()).then_some(token)
     }
 }
 
@@ -139,7 +153,6 @@ struct Verdict {
 
 /// What a verdict is judged by.
 struct Moment {
-    generation: u64,
     now: Timestamp,
     max_age: Duration,
 }
@@ -147,7 +160,7 @@ struct Moment {
 impl Verdict {
     fn counts(&self, at: &Moment) -> bool {
         let until = self.until.min(self.since.saturating_add(at.max_age));
-        self.token.key_generation() == at.generation && self.since <= at.now && at.now < until
+        self.since <= at.now && at.now < until
     }
 }
 

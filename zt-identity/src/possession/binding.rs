@@ -7,6 +7,8 @@
 //!   by `cnf`, is refused: taken as bearer it would lose what binds it (T-16).
 //! - [`Binding::certificate`]: the token's `cnf` names the certificate of this very connection,
 //!   by `x5t#S256` (RFC 8705 §3, T-30). A token that is bound to nothing is refused.
+//! - [`Binding::dpop`]: the token's `cnf` names the key of the proof that came with this request, by
+//!   `jkt` (RFC 9449 §6.1, T-31). A token that is bound to nothing is refused.
 //!
 //! A workload has a connection of its own to be known by. Where it has none and sends a JWT-SVID or
 //! a service account's token instead, [`Binding::workload`] and [`Binding::service_account`] make
@@ -16,8 +18,8 @@
 //! with ([`cached`](crate::AccessTokenVerifier::cached) makes that cheap) and do not keep the result:
 //! nothing here asks for the time again.
 //!
-//! A method of confirmation that cannot be checked is refused, `jkt` (RFC 9449) among them, also
-//! beside one that can: all of them have to hold.
+//! All methods of confirmation that a token names have to hold: one that cannot be checked is
+//! refused, and so is one whose proof is not there, also beside another that is.
 
 use zt_core::danger;
 use zt_core::fault::Fault;
@@ -29,6 +31,7 @@ use crate::algorithm::sha256;
 use crate::confirmation::Confirmation;
 use crate::jwt_svid::JwtSvid;
 use crate::oidc::access_token::AccessToken;
+use crate::possession::dpop::DpopProof;
 use crate::service_account::ServiceAccountToken;
 
 /// How a token has to belong to its sender.
@@ -57,6 +60,7 @@ pub struct Binding(How);
 enum How {
     Bearer,
     Certificate { sha256: [u8; 32] },
+    Key { thumbprint: [u8; 32], certificate: Option<[u8; 32]> },
 }
 
 impl Binding {
@@ -72,6 +76,24 @@ impl Binding {
         Self(How::Certificate { sha256: sha256(peer.leaf()) })
     }
 
+    /// Only the holder of this proof's key is its user, which the token names. The proof has to be
+    /// the one that came with this very request and token; it was verified against both.
+    #[must_use]
+    pub fn dpop(proof: &Verified<DpopProof>) -> Self {
+        Self(How::Key { thumbprint: *proof.key_thumbprint(), certificate: None })
+    }
+
+    /// And where the token names a certificate too, only the peer of this connection.
+    #[must_use]
+    pub fn over(self, peer: &Verified<Peer>) -> Self {
+        match self.0 {
+            How::Key { thumbprint, .. } => {
+                Self(How::Key { thumbprint, certificate: Some(sha256(peer.leaf())) })
+            }
+            How::Bearer | How::Certificate { .. } => self,
+        }
+    }
+
     /// The user of a token that belongs to its sender.
     ///
     /// # Errors
@@ -81,6 +103,9 @@ impl Binding {
         match &self.0 {
             How::Bearer => check_unbound(token.confirmation())?,
             How::Certificate { sha256 } => check_certificate(token.confirmation(), sha256)?,
+            How::Key { thumbprint, certificate } => {
+                check_key(token.confirmation(), thumbprint, certificate.as_ref())?;
+            }
         }
         #[expect(
             clippy::disallowed_methods,
@@ -125,7 +150,7 @@ impl Binding {
     const fn check_bearer(&self, confirmation: Option<&Confirmation>) -> Result<(), BindingError> {
         match self.0 {
             How::Bearer => check_unbound(confirmation),
-            How::Certificate { .. } => Err(BindingError::BearerOnly),
+            How::Certificate { .. } | How::Key { .. } => Err(BindingError::BearerOnly),
         }
     }
 }
@@ -151,14 +176,40 @@ fn check_certificate(
     confirmation: Option<&Confirmation>,
     sha256: &[u8; 32],
 ) -> Result<(), BindingError> {
-    let confirmation = confirmation.ok_or(BindingError::Unbound)?;
-    if let Some(method) = confirmation.unsupported() {
-        return Err(BindingError::UnsupportedConfirmation { method: method.to_owned() });
+    let confirmation = supported(confirmation)?;
+    if confirmation.key_thumbprint().is_some() {
+        return Err(BindingError::KeyNotProven);
     }
     if confirmation.certificate_sha256() != Some(sha256) {
         return Err(BindingError::OtherCertificate);
     }
     Ok(())
+}
+
+/// RFC 9449 §6.1, T-31.
+fn check_key(
+    confirmation: Option<&Confirmation>,
+    thumbprint: &[u8; 32],
+    certificate: Option<&[u8; 32]>,
+) -> Result<(), BindingError> {
+    let confirmation = supported(confirmation)?;
+    let key = confirmation.key_thumbprint().ok_or(BindingError::Unbound)?;
+    if key != thumbprint {
+        return Err(BindingError::OtherKey);
+    }
+    match confirmation.certificate_sha256() {
+        Some(named) if Some(named) != certificate => Err(BindingError::OtherCertificate),
+        _ => Ok(()),
+    }
+}
+
+/// A confirmation of whose methods each can be checked.
+fn supported(confirmation: Option<&Confirmation>) -> Result<&Confirmation, BindingError> {
+    let confirmation = confirmation.ok_or(BindingError::Unbound)?;
+    match confirmation.unsupported() {
+        Some(method) => Err(BindingError::UnsupportedConfirmation { method: method.to_owned() }),
+        None => Ok(confirmation),
+    }
 }
 
 /// Why a token does not belong to its sender.
@@ -168,8 +219,8 @@ pub enum BindingError {
     /// The token is bound to a key or certificate, and was sent as if it were not.
     #[error("the token is bound and cannot be used as bearer")]
     Bound,
-    /// The token is bound to nothing where possession is demanded.
-    #[error("the token is not bound to a certificate")]
+    /// The token is bound to nothing, or not in the way that is demanded.
+    #[error("the token is not bound in the way that is demanded")]
     Unbound,
     /// The token names a workload to whoever holds it, and possession is demanded.
     #[error("the token is for bearers, and possession is demanded")]
@@ -186,6 +237,12 @@ pub enum BindingError {
     /// The token is bound to another certificate than that of this connection.
     #[error("the token is bound to another certificate")]
     OtherCertificate,
+    /// The token is bound to a key, and nothing proves that the sender has it.
+    #[error("the token is bound to a key that is not proven")]
+    KeyNotProven,
+    /// The token is bound to another key than that of the proof.
+    #[error("the token is bound to another key")]
+    OtherKey,
 }
 
 impl BindingError {
@@ -206,6 +263,8 @@ impl BindingError {
             Self::NoWorkload => "token_without_workload",
             Self::UnsupportedConfirmation { .. } => "token_confirmation_unsupported",
             Self::OtherCertificate => "token_of_another_connection",
+            Self::KeyNotProven => "token_key_not_proven",
+            Self::OtherKey => "token_of_another_key",
         }
     }
 }
@@ -291,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_jwt_svid_that_is_bound_to_anything_has_no_workload() {
-        let svid = svid("spiffe://example.org/cart", r#","cnf":{"jkt":"x"}"#);
+        let svid = svid("spiffe://example.org/cart", r#","cnf":{"jwk":"x"}"#);
         assert_eq!(Binding::bearer().workload(&svid), Err(BindingError::Bound));
     }
 
@@ -321,7 +380,7 @@ mod tests {
         assert_eq!(caller.workload().id().to_string(), "system:serviceaccount:shop:cart");
         assert_eq!(caller.workload().attributes().get("uid"), Some(&"u".into()));
 
-        let refused = Binding::bearer().service_account(&verify(r#","cnf":{"jkt":"x"}"#));
+        let refused = Binding::bearer().service_account(&verify(r#","cnf":{"jwk":"x"}"#));
         assert_eq!(refused, Err(BindingError::Bound));
         let refused = Binding::certificate(&peer(b"leaf")).service_account(&verify(""));
         assert_eq!(refused, Err(BindingError::BearerOnly));
@@ -342,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_bound_to_anything_is_refused_as_bearer() {
-        for token in [bound_to(b"leaf", ""), token(r#","cnf":{"jkt":"x"}"#)] {
+        for token in [bound_to(b"leaf", ""), token(r#","cnf":{"jwk":"x"}"#)] {
             assert_eq!(Binding::bearer().user(&token), Err(BindingError::Bound));
         }
     }
@@ -367,12 +426,57 @@ mod tests {
     fn a_method_that_cannot_be_checked_is_refused_even_beside_one_that_can() {
         let binding = Binding::certificate(&peer(b"leaf"));
         for (token, method) in [
-            (bound_to(b"leaf", r#","jkt":"x""#), "jkt"),
             (bound_to(b"leaf", r#","future":{}"#), "future"),
             (token(r#","cnf":{"jwk":{}}"#), "jwk"),
         ] {
             let error = BindingError::UnsupportedConfirmation { method: method.into() };
             assert_eq!(binding.user(&token), Err(error));
         }
+    }
+
+    const KEY: [u8; 32] = [9; 32];
+
+    fn proof(key: [u8; 32]) -> Verified<DpopProof> {
+        #[expect(clippy::disallowed_methods, reason = "a proof for tests")]
+        danger::verified(DpopProof::of_key(key))
+    }
+
+    fn jkt(key: [u8; 32]) -> String {
+        format!(r#""jkt":"{}""#, minted::base64url(key))
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_a_key_has_a_user_with_a_proof_of_that_key_only() {
+        let bound = token(&format!(r#","cnf":{{{}}}"#, jkt(KEY)));
+        assert!(Binding::dpop(&proof(KEY)).user(&bound).is_ok());
+        let other = Binding::dpop(&proof([8; 32])).user(&bound);
+        assert_eq!(other, Err(BindingError::OtherKey));
+        assert_eq!(Binding::bearer().user(&bound), Err(BindingError::Bound));
+        let certificate = Binding::certificate(&peer(b"leaf")).user(&bound);
+        assert_eq!(certificate, Err(BindingError::KeyNotProven));
+    }
+
+    #[test]
+    fn a_proof_is_worth_nothing_with_a_token_that_is_not_bound_to_a_key() {
+        for token in [token(""), bound_to(b"leaf", "")] {
+            let refused = Binding::dpop(&proof(KEY)).over(&peer(b"leaf")).user(&token);
+            assert_eq!(refused, Err(BindingError::Unbound));
+        }
+        let unknown = token(&format!(r#","cnf":{{{},"future":1}}"#, jkt(KEY)));
+        let method = "future".into();
+        let refused = Binding::dpop(&proof(KEY)).user(&unknown);
+        assert_eq!(refused, Err(BindingError::UnsupportedConfirmation { method }));
+    }
+
+    #[test]
+    fn a_token_that_is_bound_to_a_key_and_a_certificate_needs_both() {
+        let both = bound_to(b"leaf", &format!(",{}", jkt(KEY)));
+        assert!(Binding::dpop(&proof(KEY)).over(&peer(b"leaf")).user(&both).is_ok());
+        let refused = |binding: Binding| binding.user(&both).unwrap_err();
+        assert_eq!(refused(Binding::dpop(&proof(KEY))), BindingError::OtherCertificate);
+        let elsewhere = Binding::dpop(&proof(KEY)).over(&peer(b"other"));
+        assert_eq!(refused(elsewhere), BindingError::OtherCertificate);
+        assert_eq!(refused(Binding::certificate(&peer(b"leaf"))), BindingError::KeyNotProven);
+        assert_eq!(refused(Binding::bearer()), BindingError::Bound);
     }
 }

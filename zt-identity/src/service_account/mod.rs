@@ -21,7 +21,8 @@
 //! # Deployment caveat
 //!
 //! Only the API server knows whether the pod, the node or the account that a token is bound to is
-//! still there. Offline, a token counts until `exp`: project it with a lifetime of ten minutes
+//! still there: a [`TokenReviewer`] (feature `http`) asks it, about each token, and holds the answer
+//! to the same rules. Offline, a token counts until `exp`: project it with a lifetime of ten minutes
 //! (`expirationSeconds: 600`), not with the default of an hour, and with an audience of its own,
 //! never with that of the API server. [`ServiceAccountToken::warn_after`] tells a token that the
 //! cluster has prolonged to a year; limit that with [`ServiceAccountVerifier::with_max_lifetime`].
@@ -32,6 +33,9 @@
 
 mod name;
 mod token;
+mod review;
+#[cfg(feature = "http")]
+mod reviewer;
 
 use std::time::Duration;
 
@@ -41,6 +45,11 @@ use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 use self::name::AccountName;
+pub use self::review::{TokenReview, TokenReviewAnswerError};
+#[cfg(feature = "http")]
+pub use self::reviewer::{
+    DEFAULT_REVIEW_TIMEOUT, DEFAULT_REVIEWS_AT_ONCE, TokenReviewError, TokenReviewer,
+};
 use self::token::Private;
 pub use self::token::{BoundTo, ObjectReference, ServiceAccountToken};
 use crate::algorithm::Algorithm;
@@ -91,8 +100,7 @@ const LEGACY_PREFIX: &str = "kubernetes.io/serviceaccount/";
 #[derive(Clone, Debug)]
 pub struct ServiceAccountVerifier {
     cluster: Signer,
-    audience: Audience,
-    times: TimeRules,
+    rules: Rules,
 }
 
 impl ServiceAccountVerifier {
@@ -107,7 +115,7 @@ impl ServiceAccountVerifier {
         keys: IssuerKeys,
     ) -> Result<Self, KeysOfAnother> {
         let cluster = Signer::new(issuer, keys)?;
-        Ok(Self { cluster, audience, times: TimeRules::default() })
+        Ok(Self { cluster, rules: Rules::new(audience) })
     }
 
     /// The same verifier with another leeway than [`DEFAULT_LEEWAY`](claims::DEFAULT_LEEWAY).
@@ -116,13 +124,13 @@ impl ServiceAccountVerifier {
     ///
     /// [`LeewayTooLong`] beyond [`MAX_LEEWAY`](claims::MAX_LEEWAY).
     pub fn with_leeway(self, leeway: Duration) -> Result<Self, LeewayTooLong> {
-        Ok(Self { times: self.times.with_leeway(leeway)?, ..self })
+        Ok(Self { rules: self.rules.with_leeway(leeway)?, ..self })
     }
 
     /// The same verifier, which refuses tokens that are issued for longer than this.
     #[must_use]
     pub fn with_max_lifetime(self, max: Duration) -> Self {
-        Self { times: self.times.with_max_lifetime(max), ..self }
+        Self { rules: self.rules.with_max_lifetime(max), ..self }
     }
 
     /// Verifies a token at `now`.
@@ -136,10 +144,47 @@ impl ServiceAccountVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
-        let (payload, _) = self.cluster.signed(token, &PROFILE, now)?;
-        let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
+        let payload = self.cluster.signed(token, &PROFILE, now)?.payload;
+        let token = self.rules.read(self.cluster.issuer(), &payload, now)?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a key of the cluster signed these claims, and every rule of this module holds"
+        )]
+        let verified = danger::verified(token);
+        Ok(verified)
+    }
+}
+
+/// What the claims of a token are held to, whoever says that they are genuine.
+#[derive(Clone, Debug)]
+struct Rules {
+    audience: Audience,
+    times: TimeRules,
+}
+
+impl Rules {
+    fn new(audience: Audience) -> Self {
+        Self { audience, times: TimeRules::default() }
+    }
+
+    fn with_leeway(self, leeway: Duration) -> Result<Self, LeewayTooLong> {
+        Ok(Self { times: self.times.with_leeway(leeway)?, ..self })
+    }
+
+    fn with_max_lifetime(self, max: Duration) -> Self {
+        Self { times: self.times.with_max_lifetime(max), ..self }
+    }
+
+    /// Rules 2 to 7.
+    fn read(
+        &self,
+        issuer: &Issuer,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<ServiceAccountToken, ServiceAccountError> {
+        let claims = Object::parse(payload).map_err(SignedTokenError::from)?;
         check_no_legacy(&claims)?;
-        claims::check_issuer(&claims, self.cluster.issuer().as_str())?;
+        claims::check_issuer(&claims, issuer.as_str())?;
         self.audience.check(&claims)?;
         let lifetime = self.times.check(&claims, now)?;
         let subject = claims::subject(&claims)?;
@@ -148,14 +193,7 @@ impl ServiceAccountVerifier {
         let private = Private::read(&claims, &account)?;
         let confirmation = Confirmation::read(&claims)?;
         let id = claims::text(&claims, "jti")?;
-        let issuer = self.cluster.issuer();
-        let token = ServiceAccountToken::new(issuer, &account, private, confirmation, id, lifetime);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a key of the cluster signed these claims, and every rule of this module holds"
-        )]
-        let verified = danger::verified(token);
-        Ok(verified)
+        Ok(ServiceAccountToken::new(issuer, &account, private, confirmation, id, lifetime))
     }
 }
 

@@ -21,7 +21,7 @@ fn verifier() -> ServiceAccountVerifier {
     ServiceAccountVerifier::new(issuer, audience, IssuerKeys::fixed(keys)).unwrap()
 }
 
-fn claims() -> Json {
+pub(super) fn claims() -> Json {
     json!({
         "iss": CLUSTER, "aud": ["orders"], "sub": "system:serviceaccount:shop:cart",
         "iat": 1_800_000_000, "nbf": 1_800_000_000, "exp": 1_800_000_600, "jti": "t1",
@@ -46,7 +46,7 @@ fn with(path: &str, value: Json) -> Json {
     claims
 }
 
-fn verify(claims: &Json) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
+pub(super) fn verify(claims: &Json) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
     let token = minted::Issuer::p256().sign(HEADER, claims.to_string());
     verifier().verify(&token, now())
 }

@@ -9,7 +9,8 @@
 //!
 //! Without a schema nothing else can be meant: a string is never an entity or a decimal. What is
 //! refused: unknown, missing and repeated fields, `null`, fractions, an entity that is there twice
-//! or lies below itself, an escape beside other fields, and values nested more than [`MAX_VALUE_DEPTH`] deep.
+//! or lies below itself, an action below something that is not one, an escape beside other fields,
+//! and values nested more than [`MAX_VALUE_DEPTH`] deep.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use super::MAX_LEN;
 use super::json::{Json, Kind, Object, read};
 use super::refusal::{Found, NotCedar, Problem, not_cedar};
+use super::text::check_action;
 use crate::entity::{Entities, Entity};
 use crate::evaluate::operation::call;
 use crate::expr::Function;
@@ -88,7 +90,8 @@ fn entity(json: Json) -> Result<Entity, Found> {
     let mut entity = Entity::new(uid(object.need("uid")?)?);
     entity.attributes = record(object.need("attrs")?.object("the attributes")?, MAX_VALUE_DEPTH)?;
     let parents = object.need("parents")?.list("the parents")?;
-    entity.parents = parents.into_iter().map(uid).collect::<Result<BTreeSet<_>, _>>()?;
+    let parent = |json| parent(json, &entity.uid);
+    entity.parents = parents.into_iter().map(parent).collect::<Result<BTreeSet<_>, _>>()?;
     if let Some(tags) = object.take("tags") {
         entity.tags = record(tags.object("the tags")?, MAX_VALUE_DEPTH)?;
     }
@@ -96,13 +99,34 @@ fn entity(json: Json) -> Result<Entity, Found> {
     Ok(entity)
 }
 
+/// What an action is in is an action.
+fn parent(json: Json, child: &EntityUid) -> Result<EntityUid, Found> {
+    let at = json.at;
+    let parent = uid(json)?;
+    if check_action(child).is_ok() {
+        check_action(&parent).map_err(|problem| Found::new(at, problem))?;
+    }
+    Ok(parent)
+}
+
 /// `{"type": …, "id": …}`, as it is or behind `__entity`.
 pub(super) fn uid(json: Json) -> Result<EntityUid, Found> {
-    let mut object = json.object("an entity, an object with `type` and `id`")?;
-    if let Some(escaped) = object.take("__entity") {
-        object.done()?;
-        object = escaped.object("an object with `type` and `id`")?;
-    }
+    let mut object = json.object(ENTITY)?;
+    let Some(escaped) = object.take("__entity") else {
+        return uid_of(object);
+    };
+    object.done()?;
+    escaped_uid(escaped)
+}
+
+/// What stands behind `__entity`, which nothing escapes again.
+pub(super) fn escaped_uid(json: Json) -> Result<EntityUid, Found> {
+    uid_of(json.object(ENTITY)?)
+}
+
+const ENTITY: &str = "an entity, an object with `type` and `id`";
+
+fn uid_of(mut object: Object) -> Result<EntityUid, Found> {
     let kind = entity_type(object.need("type")?)?;
     let id = object.need("id")?.text("the ID of an entity, a string")?;
     object.done()?;
@@ -137,7 +161,7 @@ fn object_value(mut object: Object, depth: usize) -> Result<Value, Found> {
     let at = object.at;
     if let Some(entity) = object.take("__entity") {
         object.done()?;
-        return uid(entity).map(Value::from);
+        return escaped_uid(entity).map(Value::from);
     }
     if let Some(extension) = object.take("__extn") {
         object.done()?;
@@ -215,6 +239,10 @@ mod tests {
             ),
             (r#"{"a": {"__entity": {"type": "U"}}}"#, "c:1:20: the field \"id\" is missing"),
             (
+                r#"{"a": {"__entity": {"__entity": {"type": "U", "id": "a"}}}}"#,
+                "c:1:20: the field \"type\" is missing",
+            ),
+            (
                 r#"{"a": {"__entity": {"type": "U V", "id": "a"}}}"#,
                 "c:1:29: \"U V\" is not the name of an entity type",
             ),
@@ -247,6 +275,10 @@ mod tests {
                 "\"x\" is not a field",
             ),
             (r#"[{"uid": "U::\"a\"", "attrs": {}, "parents": []}]"#.into(), "expected an entity"),
+            (
+                r#"[{"uid": {"type": "N::Action", "id": "a"}, "attrs": {}, "parents": [{"type": "G", "id": "g"}]}]"#.into(),
+                "G::\"g\" is not an action",
+            ),
         ] {
             let refused = entities("e", &text).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");

@@ -7,11 +7,15 @@
 //! 3. every expression is one that is known, nested at most [`MAX_DEPTH`] deep. A chain of `&&` or
 //!    `||` that leans to the left counts once, and is limited by the depth of the JSON: about 500
 //!    links.
+//!
+//! Upstream drops some fields that it does not know, takes an `__entity` or `__extn` that it cannot
+//! follow for a record, and reads a method without a receiver, which always errs and which no text
+//! can say. Here these are problems.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::data::{document, entity_type, escaped_call, uid};
+use super::data::{document, entity_type, escaped_call, escaped_uid, uid};
 use super::json::{Json, Kind, Object};
 use super::refusal::{Found, MAX_REFUSALS, NotCedar, Problem, not_cedar, quoted};
 use super::text::check_action;
@@ -138,7 +142,7 @@ fn scope(json: Json, slot: Slot) -> Result<Scope, Found> {
         "in" => Scope::In(target(&mut object, slot)?),
         "is" => {
             let kind = entity_type(object.need("entity_type")?)?;
-            match object.take("in") {
+            match object.take_some("in") {
                 None => Scope::Is(kind),
                 Some(within) => {
                     let mut within = within.object("an object with `entity` or `slot`")?;
@@ -155,8 +159,11 @@ fn scope(json: Json, slot: Slot) -> Result<Scope, Found> {
 }
 
 fn target(object: &mut Object, slot: Slot) -> Result<Target, Found> {
+    if let Some(entity) = object.take("entity") {
+        return uid(entity).map(Target::Entity);
+    }
     let Some(found) = object.take("slot") else {
-        return uid(object.need("entity")?).map(Target::Entity);
+        return Err(Found::new(object.at, Problem::MissingField { field: "entity" }));
     };
     let at = found.at;
     let found = found.text("a slot, a string")?;
@@ -173,10 +180,10 @@ fn action_scope(json: Json) -> Result<ActionScope, Found> {
     let scope = match op.text("an operator, a string")?.as_str() {
         "All" => ActionScope::Any,
         "==" => ActionScope::Eq(action(object.need("entity")?)?),
-        "in" => match object.take("entities") {
-            None => ActionScope::In(action(object.need("entity")?)?),
-            Some(entities) => {
-                let entities = entities.list("a list of actions")?;
+        "in" => match object.take("entity") {
+            Some(entity) => ActionScope::In(action(entity)?),
+            None => {
+                let entities = object.need("entities")?.list("a list of actions")?;
                 ActionScope::in_any(entities.into_iter().map(action).collect::<Result<_, _>>()?)
             }
         },
@@ -363,7 +370,7 @@ fn is(body: Json, depth: usize) -> Result<Expr, Found> {
     let mut body = body.object("an object with `left` and `entity_type`")?;
     let entity = Box::new(expr(body.need("left")?, depth)?);
     let kind = entity_type(body.need("entity_type")?)?;
-    let within = body.take("in").map(|within| expr(within, depth)).transpose()?.map(Box::new);
+    let within = body.take_some("in").map(|within| expr(within, depth)).transpose()?.map(Box::new);
     body.done()?;
     Ok(Expr::Is { entity, kind, within })
 }
@@ -385,7 +392,7 @@ fn value(json: Json, depth: usize) -> Result<Expr, Found> {
             let mut object = json.object("a value")?;
             if let Some(entity) = object.take("__entity") {
                 object.done()?;
-                return uid(entity).map(|uid| Expr::Literal(Literal::Entity(uid)));
+                return escaped_uid(entity).map(|uid| Expr::Literal(Literal::Entity(uid)));
             }
             if let Some(extension) = object.take("__extn") {
                 object.done()?;
@@ -447,6 +454,10 @@ mod tests {
                 "1 && (2 && 3)",
             ),
             (r#"{"isInRange": [{"ip": []}, {"Value": 1}]}"#, "ip().isInRange(1)"),
+            (
+                r#"{"is": {"left": {"Var": "action"}, "entity_type": "A", "in": null}}"#,
+                "action is A",
+            ),
         ] {
             assert_eq!(expression(json), text::expression(written), "{written}");
         }
@@ -479,6 +490,10 @@ mod tests {
                 r#"{"like": {"left": {"Value": ""}, "pattern": ["Any"]}}"#,
                 "1:46: expected \"Wildcard\"",
             ),
+            (
+                r#"{"Value": {"__entity": {"__entity": {"type": "U", "id": "a"}}}}"#,
+                "1:24: the field \"type\" is missing",
+            ),
             (r#"{"isIpv4": []}"#, "1:1: isIpv4 takes 1 arguments, found 0"),
             (
                 r#"{"is": {"left": {"Var": "action"}, "entity_type": "a b"}}"#,
@@ -494,6 +509,7 @@ mod tests {
     fn every_field_of_a_policy_is_there_and_known() {
         let read = |changes: &[(&str, &str)]| policy("p", &policy_json(changes));
         read(&[("annotations", r#"{"if": null, "id": "x"}"#)]).unwrap();
+        read(&[("principal", r#"{"op": "is", "entity_type": "A", "in": null}"#)]).unwrap();
         for field in ["effect", "principal", "action", "resource", "conditions"] {
             let refused = read(&[(field, "")]).unwrap_err().to_string();
             assert!(refused.contains(&format!("the field {field:?} is missing")), "{refused}");
@@ -505,6 +521,11 @@ mod tests {
             ("principal", r#"{"op": "=="}"#, "the field \"entity\" is missing"),
             ("principal", r#"{"op": "All", "entity": 1}"#, "\"entity\" is not a field"),
             ("principal", r#"{"op": "==", "slot": "?resource"}"#, "?resource cannot stand here"),
+            (
+                "principal",
+                r#"{"op": "==", "entity": {"type": "A", "id": ""}, "slot": "?principal"}"#,
+                "\"slot\" is not a field",
+            ),
             ("action", r#"{"op": "is", "entity_type": "Action"}"#, "\"is\" is not supported"),
             ("action", r#"{"op": "==", "entity": {"type": "A", "id": ""}}"#, "is not an action"),
             (

@@ -97,6 +97,11 @@ impl Object {
         self.members.remove(key).map(|(_, value)| value)
     }
 
+    /// As [`take`](Self::take), where `null` says that there is none.
+    pub(super) fn take_some(&mut self, key: &str) -> Option<Json> {
+        self.take(key).filter(|json| json.kind != Kind::Null)
+    }
+
     pub(super) fn need(&mut self, key: &'static str) -> Result<Json, Found> {
         self.take(key).ok_or_else(|| Found::new(self.at, Problem::MissingField { field: key }))
     }

@@ -72,7 +72,7 @@ impl<'t> Lexer<'t> {
             if !trimmed.starts_with("//") {
                 return;
             }
-            self.take(trimmed.find('\n').unwrap_or(trimmed.len()));
+            self.take(trimmed.find(['\n', '\r']).unwrap_or(trimmed.len()));
         }
     }
 
@@ -236,6 +236,9 @@ mod tests {
     #[test]
     fn a_comment_ends_with_its_line() {
         assert_eq!(tokens("a // b \" c\n d// e"), [Token::Word("a"), Token::Word("d")]);
+        // A carriage return alone ends it too: what stands behind one is never hidden.
+        assert_eq!(tokens("a // b\rd"), [Token::Word("a"), Token::Word("d")]);
+        assert_eq!(tokens("a // b\u{85}\u{2028}d"), [Token::Word("a")]);
     }
 
     #[test]

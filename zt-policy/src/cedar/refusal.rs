@@ -180,6 +180,12 @@ pub enum Problem {
     /// A template cannot be linked.
     #[error(transparent)]
     CannotLink(#[from] CannotLink),
+    /// It is no schema, or a policy does not fit the schema: as upstream says it.
+    #[error("{why}")]
+    Schema {
+        /// Why.
+        why: String,
+    },
 }
 
 impl Problem {

@@ -3,6 +3,7 @@
 use super::run::{Asked, Climbs, Memory, Run};
 use super::value::Frame;
 use super::{Counted, Ruling};
+use crate::evaluate::default::Side;
 use crate::evaluate::{OnForbidError, Outcome};
 use crate::expr::Var;
 use crate::index::{Above, Anchor, Path, PathIndex, RuleNo};
@@ -81,7 +82,19 @@ impl Run<'_> {
             rules.iter().try_for_each(|no| self.ask(*no, frame, on_forbid_error, &mut first))
         });
         self.memory.present = present;
-        asked.map(|()| first)
+        asked?;
+        first.is_open = first.is_undecided(on_forbid_error) && self.is_unselected(frame);
+        Ok(first)
+    }
+
+    /// Whether it is allowed where no policy applies.
+    fn is_unselected(&self, frame: &Frame<'_>) -> bool {
+        let Some(selection) = &self.tables.selection else { return false };
+        let above = match selection.side {
+            Side::Principal => frame.principal,
+            Side::Resource => frame.resource,
+        };
+        !selection.selects(self.store.kind(above.entity), above)
     }
 
     fn ask(
@@ -248,6 +261,8 @@ pub(super) struct First {
     forbid: Option<RuleNo>,
     error: Option<RuleNo>,
     permit: Option<RuleNo>,
+    /// Whether it is allowed where there is none.
+    is_open: bool,
 }
 
 impl First {
@@ -278,6 +293,12 @@ impl First {
         }
     }
 
+    /// Whether no policy makes the answer.
+    fn is_undecided(self, on_forbid_error: OnForbidError) -> bool {
+        let errs = self.error.is_some() && on_forbid_error == OnForbidError::Deny;
+        self.forbid.is_none() && self.permit.is_none() && !errs
+    }
+
     /// The answer.
     pub(super) fn ruling(self, tables: &Tables, on_forbid_error: OnForbidError) -> Ruling<'_> {
         let name = |no: RuleNo| tables.rules.get(at(no)).map(|rule| &rule.id);
@@ -286,6 +307,7 @@ impl First {
             (Some(no), ..) => name(no).map(|policy| Ruling::Forbidden { policy }),
             (None, Some(no), _) => name(no).map(|policy| Ruling::Error { policy }),
             (None, None, Some(no)) => name(no).map(|policy| Ruling::Allow { policy }),
+            (None, None, None) if self.is_open => Some(Ruling::AllowByDefault),
             (None, None, None) => None,
         };
         ruling.unwrap_or(Ruling::NotPermitted)

@@ -6,7 +6,7 @@ use crate::compile::MAX_ANCESTORS;
 use crate::entity::Entity;
 use crate::index::{Above, Anchor};
 use crate::program::Tables;
-use crate::symbol::{EntityNo, Facts, RecordNo, Span, Store, Symbol, Workbench, number};
+use crate::symbol::{EntityNo, Facts, Mark, RecordNo, Span, Store, Symbol, Workbench, number};
 use crate::term::Stop;
 
 /// What a request knows of an entity besides the program.
@@ -16,6 +16,14 @@ pub(super) struct Overlaid {
     pub(super) facts: Facts,
     /// Places in [`Memory::parents`].
     parents: Span,
+}
+
+/// How much a [`Run`] knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    overlaid: usize,
+    parents: usize,
+    made: Mark,
 }
 
 /// What is asked, as numbers.
@@ -159,6 +167,20 @@ impl<'a> Run<'a> {
         let parents = Span::new(parents, end)?;
         self.memory.overlay.push(Overlaid { entity, facts, parents });
         Ok(())
+    }
+
+    /// How much is known, so that what is known later can be forgotten.
+    pub(crate) const fn mark(&self) -> Known {
+        let Memory { overlay, parents, .. } = &*self.memory;
+        Known { overlaid: overlay.len(), parents: parents.len(), made: self.store.mark() }
+    }
+
+    /// Forgets what was known since, but for the numbers of texts and entities.
+    pub(crate) fn forget(&mut self, since: Known) {
+        self.bench.clear();
+        self.memory.overlay.truncate(since.overlaid);
+        self.memory.parents.truncate(since.parents);
+        self.store.rewind(since.made);
     }
 
     /// The context of the fields that lie on the bench.

@@ -310,3 +310,103 @@ fn readers_under_load_see_one_version_or_the_other_and_never_a_mix() {
         }
     });
 }
+
+#[test]
+fn what_could_not_be_read_is_tried_again_and_ever_more_rarely() {
+    let mut retry = Retry::default();
+    let mut looks = Vec::new();
+    for _ in 0..9 {
+        retry.failed();
+        looks.push((1..).find(|_| retry.is_due()).unwrap());
+    }
+    assert_eq!(looks, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+
+    let folder = folder(&allow("first"));
+    let policies = LivePolicies::builder(folder.path()).every(EVERY).open().unwrap();
+    fs::remove_dir_all(folder.path()).unwrap();
+    until(|| policies.failures() > 3);
+    assert_eq!(deciders(&decide(&policies)), ["first"]);
+}
+
+#[test]
+fn what_was_read_and_is_no_policy_is_not_tried_again_until_it_changes() {
+    let folder = folder(&allow("first"));
+    let policies = LivePolicies::builder(folder.path()).every(EVERY).open().unwrap();
+    let broken = folder.path().join("draft");
+    fs::write(&broken, "broken").unwrap();
+    fs::rename(&broken, folder.path().join("a.cedar")).unwrap();
+    until(|| policies.failures() > 0);
+    // The draft that was written first is a change of its own, and is none of the policies.
+    let failures = policies.failures();
+    thread::sleep(EVERY * 20);
+    assert_eq!(policies.failures(), failures);
+}
+
+#[test]
+fn the_status_tells_of_loads_failures_and_age() {
+    let clock = ManualClock::at(Timestamp::from_secs(1_000));
+    let folder = folder(&allow("first"));
+    let builder = LivePolicies::builder(folder.path()).every(HOUR).max_staleness(HOUR * 2);
+    let policies = builder.clock(clock.clone()).open().unwrap();
+    let status = policies.status();
+    assert_eq!((status.loads, status.failures, status.age), (1, 0, Duration::ZERO));
+    assert!(status.last_error.is_none() && !status.is_stale);
+
+    clock.advance(HOUR * 3);
+    write(&folder, "broken");
+    assert!(policies.reload().is_err());
+    let status = policies.status();
+    assert_eq!((status.loads, status.failures, status.age), (1, 1, HOUR * 3));
+    assert!(status.last_error.is_some() && status.is_stale);
+    assert_eq!(status.checked, Timestamp::from_secs(1_000));
+
+    write(&folder, &allow("second"));
+    policies.reload().unwrap();
+    let status = policies.status();
+    assert_eq!((status.loads, status.failures, status.version.generation), (2, 1, 2));
+    assert_eq!((status.age, status.is_stale), (Duration::ZERO, false));
+}
+
+#[test]
+fn many_requests_are_decided_by_one_version_and_stale_policies_show_nothing() {
+    let clock = ManualClock::at(Timestamp::from_secs(1_000));
+    let folder = folder(&allow("first"));
+    let builder = LivePolicies::builder(folder.path()).every(HOUR).max_staleness(HOUR * 2);
+    let policies = builder.clock(clock.clone()).open().unwrap();
+    let (caller, context) = (caller(), Context::at(Timestamp::EPOCH));
+    let (read, orders) = (Action::new("read"), ["1", "2"].map(|id| Resource::new("Order", id)));
+    let decide_all =
+        || policies.decide_all(&caller, &context, orders.iter().map(|order| (&read, order)));
+    assert!(decide_all().iter().all(Decision::is_allowed));
+    assert_eq!(policies.search(&caller, &read, &context, &orders).len(), 2);
+
+    clock.advance(HOUR * 3);
+    let denied = decide_all();
+    assert_eq!(denied.len(), 2);
+    for decision in denied {
+        assert_eq!(decision.denial().unwrap().reason, DenyReason::Unavailable);
+        assert_eq!(decision.answers().count(), 2);
+    }
+    assert!(policies.search(&caller, &read, &context, &orders).is_empty());
+}
+
+#[test]
+fn the_default_of_a_folder_is_the_one_that_was_asked_for_after_every_reload() {
+    use crate::evaluate::default::{DefaultEffect, Side};
+    let elsewhere = |name: &str| {
+        format!(r#"@id({name:?}) permit (principal, action, resource == Order::"1");"#)
+    };
+    let folder = folder(&elsewhere("first"));
+    let open = LivePolicies::builder(folder.path())
+        .every(HOUR)
+        .default_effect(DefaultEffect::AllowUnselected(Side::Resource))
+        .open()
+        .unwrap();
+    let closed = LivePolicies::builder(folder.path()).every(HOUR).open().unwrap();
+    for next in ["second", "third"] {
+        assert!(decide(&open).is_allowed() && !decide(&closed).is_allowed());
+        write(&folder, &elsewhere(next));
+        open.reload().unwrap();
+        closed.reload().unwrap();
+    }
+}

@@ -8,11 +8,13 @@
 use std::sync::Arc;
 
 use zt_core::attribute::{Attributes, Value as Fact};
-use zt_core::principal::{Device, User, Workload, WorkloadId};
-use zt_core::request::{Context, Question, Request, Subject};
+use zt_core::principal::{Device, Principal, User, Workload, WorkloadId};
+use zt_core::request::{Action, Context, Question, Request, Resource, Subject};
 use zt_core::spiffe::SpiffeId;
 
-use super::{ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, SPIFFE_FACTS, USER_FACTS};
+use super::{
+    ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, ROUTE, SPIFFE_FACTS, USER_FACTS, prefixes,
+};
 use crate::decide::{Asked, Run};
 use crate::extension::datetime::DateTime;
 use crate::extension::ip::IpNet;
@@ -24,11 +26,23 @@ use crate::value::MAX_VALUE_DEPTH;
 /// Everyone and everything behind one request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Loaded {
+    caller: Caller,
+    target: Target,
+}
+
+/// What all requests of one caller share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
     workload: EntityNo,
     user: Option<EntityNo>,
+    context: RecordNo,
+}
+
+/// What is to be done, and to what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
     action: EntityNo,
     resource: EntityNo,
-    context: RecordNo,
 }
 
 impl Loaded {
@@ -38,13 +52,28 @@ impl Loaded {
     ///
     /// [`Stop::Error`] where it is about someone whom the model does not know.
     pub(crate) fn asked(&self, question: &Question<'_>) -> Result<Asked, Stop> {
-        let principal = match (question.subject(), self.user) {
-            (Subject::User(_), Some(user)) => user,
-            (Subject::Workload(_), _) => self.workload,
-            _ => return Err(Stop::Error),
-        };
-        let Self { action, resource, context, .. } = *self;
-        Ok(Asked { principal, action, resource, context })
+        match question.subject() {
+            Subject::Workload(_) => Ok(self.caller.workload_asks(self.target)),
+            Subject::User(_) => self.caller.user_asks(self.target).ok_or(Stop::Error),
+            _ => Err(Stop::Error),
+        }
+    }
+}
+
+impl Caller {
+    /// The question about the workload.
+    pub(crate) const fn workload_asks(&self, target: Target) -> Asked {
+        self.asked(self.workload, target)
+    }
+
+    /// The question about the user, where there is one.
+    pub(crate) fn user_asks(&self, target: Target) -> Option<Asked> {
+        self.user.map(|user| self.asked(user, target))
+    }
+
+    const fn asked(&self, principal: EntityNo, target: Target) -> Asked {
+        let Target { action, resource } = target;
+        Asked { principal, action, resource, context: self.context }
     }
 }
 
@@ -54,15 +83,41 @@ impl Loaded {
 ///
 /// [`Stop::Error`] where [`ask`](super::ask) refuses it, [`Stop::Full`] beyond a limit.
 pub(crate) fn load(run: &mut Run<'_>, request: &Request<'_>) -> Result<Loaded, Stop> {
-    let caller = request.principal();
-    let words = run.tables().vocabulary;
+    let caller = load_caller(run, request.principal(), request.context())?;
+    let target = load_target(run, request.action(), request.resource())?;
+    Ok(Loaded { caller, target })
+}
+
+/// Numbers a caller, and what it calls in.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_caller(
+    run: &mut Run<'_>,
+    caller: &Principal,
+    given: &Context,
+) -> Result<Caller, Stop> {
     let workload = workload(run, caller.workload())?;
     let user = caller.user().map(|it| user(run, it)).transpose()?;
-    let resource = resource(run, request.resource())?;
-    let action = run.store.symbol(request.action().name())?;
-    let action = run.store.entity(word(words.action_type)?, action)?;
-    let context = context(run, request.context(), workload, user, caller.device())?;
-    Ok(Loaded { workload, user, action, resource, context })
+    let context = context(run, given, workload, user, caller.device())?;
+    Ok(Caller { workload, user, context })
+}
+
+/// Numbers what is to be done to what.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_target(
+    run: &mut Run<'_>,
+    action: &Action,
+    target: &Resource,
+) -> Result<Target, Stop> {
+    let resource = resource(run, target)?;
+    let kind = word(run.tables().vocabulary.action_type)?;
+    let action = run.store.of_kind(kind, action.name())?;
+    Ok(Target { action, resource })
 }
 
 /// Every program has the words; without one, nothing can be said.
@@ -96,8 +151,8 @@ fn spiffe_workload(run: &mut Run<'_>, id: &SpiffeId, own: &Attributes) -> Result
             parent(run, words.workload_path_type, prefix);
         }
     }
-    let id = run.store.symbol(id.as_str())?;
-    known(run, words.workload_type, id, parents)
+    let entity = run.store.of_kind(word(words.workload_type)?, id.as_str())?;
+    known(run, entity, parents)
 }
 
 fn service_account(
@@ -123,7 +178,8 @@ fn service_account(
         entity.into_iter().for_each(|entity| run.parent(entity));
     }
     let id = run.joined(&[issuer, "#system:serviceaccount:", namespace, ":", name])?;
-    known(run, words.workload_type, id, parents)
+    let entity = run.store.entity(word(words.workload_type)?, id)?;
+    known(run, entity, parents)
 }
 
 fn unambiguous(issuer: &str) -> Result<(), Stop> {
@@ -161,16 +217,37 @@ fn user(run: &mut Run<'_>, user: &User) -> Result<EntityNo, Stop> {
         }
     }
     let id = run.joined(&[user.issuer(), "#", user.subject()])?;
-    known(run, words.user_type, id, parents)
+    let entity = run.store.entity(word(words.user_type)?, id)?;
+    known(run, entity, parents)
 }
 
-fn resource(run: &mut Run<'_>, resource: &zt_core::request::Resource) -> Result<EntityNo, Stop> {
-    if OWN_TYPES.contains(&resource.kind()) || !is_entity_type(resource.kind()) {
+fn resource(run: &mut Run<'_>, resource: &Resource) -> Result<EntityNo, Stop> {
+    let kind = run.store.symbol(resource.kind())?;
+    // What a policy names as a type is one.
+    let is_type = run.tables().names_kind(kind) || is_entity_type(resource.kind());
+    if !is_type || OWN_TYPES.contains(&resource.kind()) {
         return Err(Stop::Error);
     }
     facts(run, resource.attributes(), &[])?;
-    let (kind, id) = (run.store.symbol(resource.kind())?, run.store.symbol(resource.id())?);
-    known(run, Some(kind), id, run.parents())
+    let parents = run.parents();
+    for (kind, id) in resource.parents() {
+        if !is_entity_type(kind) {
+            return Err(Stop::Error);
+        }
+        // It may be a caller, whom no policy has to name.
+        let (kind, id) = (run.store.symbol(kind)?, run.store.symbol(id)?);
+        let above = run.store.entity(kind, id)?;
+        run.parent(above);
+    }
+    if resource.kind() == ROUTE {
+        let prefixes = prefixes(resource.id()).ok_or(Stop::Error)?;
+        let kind = run.tables().vocabulary.route_type;
+        if is_named(run, kind) {
+            prefixes.for_each(|prefix| parent(run, kind, prefix));
+        }
+    }
+    let entity = run.store.of_kind(kind, resource.id())?;
+    known(run, entity, parents)
 }
 
 fn context(
@@ -215,13 +292,7 @@ fn posture(run: &mut Run<'_>, device: &Device, whole: bool) -> Result<(), Stop> 
 }
 
 /// Knows the entity of the fields that lie on the bench, and of the parents added since.
-fn known(
-    run: &mut Run<'_>,
-    kind: Option<Symbol>,
-    id: Symbol,
-    parents: usize,
-) -> Result<EntityNo, Stop> {
-    let entity = run.store.entity(word(kind)?, id)?;
+fn known(run: &mut Run<'_>, entity: EntityNo, parents: usize) -> Result<EntityNo, Stop> {
     let attributes = run.bench.own_record(0, &mut run.store)?;
     run.overlay(entity, Facts { attributes, tags: RecordNo::EMPTY }, parents)?;
     Ok(entity)
@@ -234,8 +305,7 @@ fn is_named(run: &Run<'_>, kind: Option<Symbol>) -> bool {
 
 fn parent(run: &mut Run<'_>, kind: Option<Symbol>, id: &str) {
     if let Some(kind) = kind.filter(|kind| run.tables().names_kind(*kind)) {
-        let id = run.store.known_symbol(id);
-        let entity = id.and_then(|id| run.store.known_entity(kind, id));
+        let entity = run.store.known_of_kind(kind, id);
         entity.into_iter().for_each(|entity| run.parent(entity));
     }
 }

@@ -253,6 +253,12 @@ impl Layer {
         self.entities.find(pair(tag(kind.0), tag(id.0)), is)
     }
 
+    /// The entity of this hash and type, by the text of its ID.
+    #[inline]
+    pub(super) fn of_kind(&self, hash: u64, kind: Symbol, id: &str) -> Option<EntityNo> {
+        self.entities.find(hash, |[its_kind, its_id]| its_kind == kind && self.texts.is(its_id, id))
+    }
+
     /// Where its sets and records end.
     pub(crate) const fn mark(&self) -> Mark {
         Mark { sets: self.sets.spans.len(), records: self.records.spans.len() }

@@ -98,8 +98,33 @@ impl<'a> Store<'a> {
     }
 
     fn pair(&self, kind: Symbol, id: Symbol) -> Result<u64, Full> {
-        let tag = |symbol| self.base.texts.tag(symbol).or_else(|| self.local.texts.tag(symbol));
-        Ok(pair(tag(kind).ok_or(Full)?, tag(id).ok_or(Full)?))
+        Ok(pair(self.tag(kind)?, self.tag(id)?))
+    }
+
+    fn tag(&self, symbol: Symbol) -> Result<u32, Full> {
+        let (base, local) = (&self.base.texts, &self.local.texts);
+        base.tag(symbol).or_else(|| local.tag(symbol)).ok_or(Full)
+    }
+
+    /// The number of the entity of this type, by the text of its ID.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where there is no room.
+    pub(crate) fn of_kind(&mut self, kind: Symbol, id: &str) -> Result<EntityNo, Full> {
+        let id_hash = hash(self.hasher, id);
+        let hash = pair(self.tag(kind)?, tag(id_hash));
+        if let Some(entity) = self.base.of_kind(hash, kind, id) {
+            return Ok(entity);
+        }
+        let id = self.part(self.base.part(id_hash, id), id)?;
+        self.new_entity(hash, [kind, id])
+    }
+
+    /// As [`of_kind`](Self::of_kind), if the program has it.
+    pub(crate) fn known_of_kind(&self, kind: Symbol, id: &str) -> Option<EntityNo> {
+        let hash = pair(self.tag(kind).ok()?, tag(hash(self.hasher, id)));
+        self.base.of_kind(hash, kind, id)
     }
 
     /// The number of an entity, by the texts of its type and its ID.

@@ -1,28 +1,48 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::header::CACHE_CONTROL;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
+use tower_service::Service;
+use zt_core::time::Timestamp;
+use zt_identity::possession::revocations::TokenStanding;
 
-use crate::denial::Respond;
-use crate::record::Answering;
+use super::AuthenticateLayer;
+use super::layer::{Authenticated, Authentication};
+use crate::denial::{Refusal, Respond};
+use crate::record::{Answering, context};
 
 pin_project! {
     /// The response of [`Authenticate`](super::Authenticate).
-    pub struct ResponseFuture<F, R> {
+    ///
+    /// Dropping it while a replay store is asked leaves the request unserved, and the proof that
+    /// came with it used up.
+    pub struct ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        state: State<F, R>,
+        state: State<S, S::Future, B, R>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, R> {
+    enum State<S, F, B, R> {
+        Waiting {
+            authentication: Authentication,
+            // Taken when it is there.
+            next: Option<Next<S, B, R>>,
+        },
         Passed {
             #[pin]
             future: F,
+            dpop_nonce: Option<HeaderValue>,
         },
         Refused {
             answering: Answering<R>,
@@ -30,32 +50,132 @@ pin_project! {
     }
 }
 
-impl<F, R> ResponseFuture<F, R> {
-    pub(super) const fn passed(future: F) -> Self {
-        Self { state: State::Passed { future } }
+/// What goes on once the sender of a request is known.
+struct Next<S, B, R> {
+    service: S,
+    request: Request<B>,
+    layer: Arc<AuthenticateLayer<R>>,
+    now: Timestamp,
+}
+
+impl<S, B, R> ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
+    pub(super) const fn waiting(
+        authentication: Authentication,
+        service: S,
+        request: Request<B>,
+        layer: Arc<AuthenticateLayer<R>>,
+        now: Timestamp,
+    ) -> Self {
+        let next = Some(Next { service, request, layer, now });
+        Self { state: State::Waiting { authentication, next } }
     }
 
-    pub(super) const fn refused(answering: Answering<R>) -> Self {
-        Self { state: State::Refused { answering } }
+    pub(super) fn passed(
+        service: &mut S,
+        request: Request<B>,
+        authenticated: Authenticated,
+    ) -> Self {
+        Self { state: pass(service, request, authenticated) }
+    }
+
+    pub(super) fn refused(
+        layer: &AuthenticateLayer<R>,
+        refusal: Refusal,
+        parts: Parts,
+        now: Timestamp,
+    ) -> Self {
+        Self { state: refuse(layer, refusal, parts, now) }
     }
 }
 
-impl<F, R, B, E> Future for ResponseFuture<F, R>
+fn pass<S, B, R>(
+    service: &mut S,
+    mut request: Request<B>,
+    authenticated: Authenticated,
+) -> State<S, S::Future, B, R>
 where
-    F: Future<Output = Result<Response<B>, E>>,
-    R: Respond<B>,
+    S: Service<Request<B>>,
 {
-    type Output = F::Output;
+    let Authenticated { caller, dpop_nonce, standing } = authenticated;
+    let extensions = request.extensions_mut();
+    extensions.insert(caller);
+    match standing {
+        Some(standing) => extensions.insert(standing),
+        // One that somebody else has put there is not of this caller.
+        None => extensions.remove::<TokenStanding>(),
+    };
+    State::Passed { future: service.call(request), dpop_nonce }
+}
+
+fn refuse<S, F, B, R>(
+    layer: &AuthenticateLayer<R>,
+    refusal: Refusal,
+    parts: Parts,
+    now: Timestamp,
+) -> State<S, F, B, R> {
+    let context = context(&parts, now);
+    let answering = layer.recording.refuse(refusal, parts, &context, &layer.respond);
+    State::Refused { answering }
+}
+
+impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    R: Respond<ResBody>,
+{
+    type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Passed { future } => future.poll(cx),
-            StateProj::Refused { answering } => answering.poll(cx).map(Ok),
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Passed { future, dpop_nonce } => {
+                    let response = ready!(future.poll(cx));
+                    let nonce = dpop_nonce.take();
+                    return Poll::Ready(response.map(|response| with_nonce(response, nonce)));
+                }
+                StateProj::Refused { answering } => return answering.poll(cx).map(Ok),
+                StateProj::Waiting { authentication, next } => {
+                    let outcome = ready!(Pin::new(authentication).poll(cx));
+                    // It is there: this state is left below as soon as it is taken.
+                    let Some(next) = next.take() else { return Poll::Pending };
+                    next.after(outcome)
+                }
+            };
+            state.set(next);
         }
     }
 }
 
-impl<F, R> fmt::Debug for ResponseFuture<F, R> {
+impl<S, B, R> Next<S, B, R> {
+    fn after(mut self, outcome: Result<Authenticated, Refusal>) -> State<S, S::Future, B, R>
+    where
+        S: Service<Request<B>>,
+    {
+        match outcome {
+            Ok(authenticated) => pass(&mut self.service, self.request, authenticated),
+            Err(refusal) => refuse(&self.layer, refusal, self.request.into_parts().0, self.now),
+        }
+    }
+}
+
+/// RFC 9449 §8.2: a response that holds a nonce is not to be kept.
+fn with_nonce<B>(mut response: Response<B>, nonce: Option<HeaderValue>) -> Response<B> {
+    if let Some(nonce) = nonce {
+        let headers = response.headers_mut();
+        headers.insert("dpop-nonce", nonce);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use http::HeaderValue;
 use http::request::Parts;
 use tower_layer::Layer;
+use zt_core::lease::Lease;
 use zt_core::peer::Peer;
-use zt_core::principal::User;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
+use zt_identity::possession::eventual::Eventual;
+use zt_identity::possession::revocations::TokenStanding;
 
 use super::Authenticate;
 use crate::caller::Caller;
-use crate::credential::{authorization, bearer};
-use crate::demand::{Demand, UserDemand};
+use crate::credential::authorization;
+use crate::demand::{Demand, Found, Presented, UserDemand};
 use crate::denial::{Denial, Problem, Refusal};
 use crate::record::Recording;
 
@@ -57,18 +59,71 @@ impl<R> AuthenticateLayer<R> {
         self.clock.now()
     }
 
-    /// Rules 1 to 6.
-    pub(super) fn caller(&self, parts: &Parts, now: Timestamp) -> Result<Caller, Refusal> {
-        let peer = current_peer(parts, now)?;
-        let authorization = authorization(&parts.headers)?;
-        let caller = peer.principal();
-        match &self.demand {
-            Demand::Workload => Ok(caller.into()),
-            Demand::WorkloadAndUser(demand) => {
-                Ok(caller.on_behalf_of(user(demand, authorization, peer, now)?).into())
+    /// Rules 1 to 6, or rules 1 to 4 and what has to be awaited for the fifth.
+    pub(super) fn caller(&self, parts: &Parts, now: Timestamp) -> Authentication {
+        let demand = match &self.demand {
+            Demand::Workload => None,
+            Demand::WorkloadAndUser(demand) => Some(demand),
+        };
+        let refused = |refusal| {
+            Eventual::ready(Err(match demand {
+                None => refusal,
+                Some(demand) => demand.tokens().challenge(refusal, now),
+            }))
+        };
+        let (peer, authorization) = match peer_and_authorization(parts, now) {
+            Ok(both) => both,
+            Err(refusal) => return refused(refusal),
+        };
+        let Some(demand) = demand else {
+            return Eventual::ready(Ok(Authenticated::workload(peer)));
+        };
+        let Some(authorization) = authorization else {
+            return refused(Refusal::new(Denial::NoCredential, "no_credential"));
+        };
+        let finding = demand.tokens().user(&Presented::new(authorization, peer, parts), now);
+        match finding.into_ready() {
+            Ok(found) => Eventual::ready(authenticated(demand, peer, found, now)),
+            Err(finding) => {
+                let (demand, peer) = (demand.clone(), peer.clone());
+                finding.map(move |found| authenticated(&demand, &peer, found, now))
             }
         }
     }
+}
+
+/// What is known of the sender of a request, or will be.
+pub(super) type Authentication = Eventual<Result<Authenticated, Refusal>>;
+
+/// The caller of a request, and what goes with the answer to it.
+#[derive(Debug)]
+pub(super) struct Authenticated {
+    pub(super) caller: Caller,
+    pub(super) dpop_nonce: Option<HeaderValue>,
+    pub(super) standing: Option<TokenStanding>,
+}
+
+impl Authenticated {
+    fn workload(peer: &Verified<Peer>) -> Self {
+        Self { caller: peer.principal().into(), dpop_nonce: None, standing: None }
+    }
+}
+
+/// Rule 6.
+fn authenticated(
+    demand: &UserDemand,
+    peer: &Verified<Peer>,
+    found: Result<Found, Refusal>,
+    now: Timestamp,
+) -> Result<Authenticated, Refusal> {
+    let found = found.and_then(|found| {
+        demand.check(&found.user, now)?;
+        Ok(found)
+    });
+    let Found { user, dpop_nonce, standing } =
+        found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
+    let caller = peer.principal().on_behalf_of(user).into();
+    Ok(Authenticated { caller, dpop_nonce, standing })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
@@ -91,27 +146,16 @@ fn current_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusa
     if now > peer.not_after() {
         return Err(Refusal::new(Denial::NoCredential, "peer_expired"));
     }
+    if parts.extensions.get::<Lease>().is_some_and(|lease| lease.check(now).is_err()) {
+        return Err(Refusal::new(Denial::NoCredential, "peer_not_supported"));
+    }
     Ok(peer)
 }
 
-/// Rules 5 and 6.
-fn user(
-    demand: &UserDemand,
-    authorization: Option<&HeaderValue>,
-    peer: &Verified<Peer>,
+/// Rules 1 to 4.
+fn peer_and_authorization(
+    parts: &Parts,
     now: Timestamp,
-) -> Result<Verified<User>, Refusal> {
-    let authorization = authorization.ok_or(Refusal::new(Denial::NoCredential, "no_credential"))?;
-    let user = demand.tokens().user(bearer(authorization)?, peer, now)?;
-    if let Some(step_up) = demand.demanded_step_up()
-        && !step_up.is_met(&user, now)
-    {
-        return Err(Refusal::new(Denial::StepUp(step_up.clone()), "step_up_needed"));
-    }
-    if let Some(scope) = demand.demanded_scope()
-        && !scope.is_met(&user)
-    {
-        return Err(Refusal::new(Denial::InsufficientScope(scope.clone()), "insufficient_scope"));
-    }
-    Ok(user)
+) -> Result<(&Verified<Peer>, Option<&HeaderValue>), Refusal> {
+    Ok((current_peer(parts, now)?, authorization(&parts.headers)?))
 }

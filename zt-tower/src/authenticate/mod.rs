@@ -5,22 +5,27 @@
 //! 1. the connection layer is wired: the remote [`SocketAddr`](std::net::SocketAddr) or the peer
 //!    is in the extensions (H-02; else 500);
 //! 2. the connection has a `Verified<Peer>` (H-04; else 401);
-//! 3. the peer's certificate counts still, however long ago the handshake was (else 401);
+//! 3. the peer's certificate counts still, however long ago the handshake was, and the lease of the
+//!    connection lasts, where the connection layer gives one (M-09; else 401);
 //! 4. there is at most one `Authorization` header (T-42; else 400);
-//! 5. where a user is demanded, that header holds a bearer token (else 401), which the
-//!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer (T-16,
-//!    T-30; else 401, or 503 where keys are unavailable);
+//! 5. where a user is demanded, that header holds a token (else 401), which the
+//!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer, under the
+//!    scheme and with the proof that it demands (T-16, T-30, T-31; else 401, or 503 where keys or
+//!    the replay store are unavailable);
 //! 6. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
 //!    403).
 //!
 //! Whoever is named in any other header, or was in the extensions before, is not looked at (H-09).
-//! A refusal is recorded before it is answered.
+//! A refusal is recorded before it is answered. What can be told at once is told without waiting;
+//! only a replay store behind a network is waited for.
 //!
 //! # What the connection layer owes
 //!
 //! For *every* request it inserts the remote `SocketAddr` into the extensions, and for a peer that
-//! finished a handshake with a certificate its `Verified<Peer>`. A request that has neither did not
-//! come through it, and no client can be at fault for that.
+//! finished a handshake with a certificate its `Verified<Peer>`. One that watches its connections
+//! inserts the [`Lease`](zt_core::lease::Lease) of the connection too, which ends when the peer is
+//! revoked, or not trusted any more. A request that has neither address nor peer did not come
+//! through it, and no client can be at fault for that.
 
 mod future;
 mod layer;

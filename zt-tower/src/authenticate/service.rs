@@ -1,13 +1,13 @@
+use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{AUTHORIZATION, Entry};
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
 use super::{AuthenticateLayer, ResponseFuture};
 use crate::denial::{Problem, Respond};
-use crate::record::context;
 
 /// Calls the service within for requests of proven callers only: see the [module](super).
 #[derive(Clone, Debug)]
@@ -24,12 +24,12 @@ impl<S, R> Authenticate<S, R> {
 
 impl<S, R, ReqBody, ResBody> Service<Request<ReqBody>> for Authenticate<S, R>
 where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
     R: Respond<ResBody>,
 {
     type Response = Response<ResBody>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
+    type Future = ResponseFuture<S, ReqBody, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -37,23 +37,32 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        if let Entry::Occupied(mut authorizations) = parts.headers.entry(AUTHORIZATION) {
-            // Whatever prints the headers from here on does not print a token.
-            authorizations.iter_mut().for_each(|value| value.set_sensitive(true));
-        }
+        hide(&mut parts.headers);
         let now = self.layer.now();
-        match self.layer.caller(&parts, now) {
-            Ok(caller) => {
-                parts.extensions.insert(caller);
-                ResponseFuture::passed(self.inner.call(Request::from_parts(parts, body)))
+        match self.layer.caller(&parts, now).into_ready() {
+            Ok(Ok(authenticated)) => {
+                let request = Request::from_parts(parts, body);
+                ResponseFuture::passed(&mut self.inner, request, authenticated)
             }
-            Err(refusal) => {
-                let context = context(&parts, now);
-                let respond = &self.layer.respond;
-                ResponseFuture::refused(
-                    self.layer.recording.refuse(refusal, parts, &context, respond),
-                )
+            Ok(Err(refusal)) => ResponseFuture::refused(&self.layer, refusal, parts, now),
+            Err(authentication) => {
+                // The service that is ready is the one to call; its clone is not ready yet.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                let request = Request::from_parts(parts, body);
+                let layer = Arc::clone(&self.layer);
+                ResponseFuture::waiting(authentication, ready, request, layer, now)
             }
         }
+    }
+}
+
+/// Whatever prints the headers from here on prints no token and no proof.
+fn hide(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut authorizations) = headers.entry(AUTHORIZATION) {
+        authorizations.iter_mut().for_each(|value| value.set_sensitive(true));
+    }
+    if let Entry::Occupied(mut proofs) = headers.entry("dpop") {
+        proofs.iter_mut().for_each(|value| value.set_sensitive(true));
     }
 }

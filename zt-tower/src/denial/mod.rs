@@ -5,6 +5,7 @@
 //! | [`NoCredential`](Denial::NoCredential) | 401 | 16 UNAUTHENTICATED | `Bearer realm=…`, no error code |
 //! | [`InvalidToken`](Denial::InvalidToken) | 401 | 16 UNAUTHENTICATED | `error="invalid_token"` |
 //! | [`StepUp`](Denial::StepUp) | 401 | 16 UNAUTHENTICATED | `error="insufficient_user_authentication"`, `acr_values`, `max_age` (RFC 9470 §3) |
+//! | [`Dpop`](Denial::Dpop) | 401, or that of its cause | 16 UNAUTHENTICATED, or that of its cause | `DPoP realm=…, algs=…`, `error` (RFC 9449 §7.1), `DPoP-Nonce` (§9) |
 //! | [`InsufficientScope`](Denial::InsufficientScope) | 403 | 7 PERMISSION_DENIED | `error="insufficient_scope"`, `scope` (RFC 6750 §3.1) |
 //! | [`Forbidden`](Denial::Forbidden) | 403 | 7 PERMISSION_DENIED | |
 //! | [`Unavailable`](Denial::Unavailable) | 503 | 14 UNAVAILABLE | `Retry-After` |
@@ -15,6 +16,7 @@
 //! A [`Refusal`] is a denial with its reason; the reason goes to the record and nowhere else.
 
 mod challenge;
+mod dpop;
 mod respond;
 
 use http::StatusCode;
@@ -22,6 +24,7 @@ use zt_core::decision::Denied;
 use zt_core::fault::Fault;
 
 pub use challenge::{ChallengeError, Scope, StepUp};
+pub use dpop::{DpopCause, DpopDenial};
 pub use respond::{GrpcStatus, Problem, Respond};
 
 /// What a caller is told when a request goes no further. It never says which rule denied it.
@@ -44,6 +47,8 @@ pub enum Denial {
     NotNormal,
     /// There is more than one `Authorization` header (T-42).
     TwoCredentials,
+    /// The route demands a DPoP proof, and says so in its challenge.
+    Dpop(DpopDenial),
     /// This service is put together wrongly (H-02).
     Wiring,
 }
@@ -63,6 +68,7 @@ impl Denial {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
+            Self::Dpop(denial) => denial.status(),
             Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

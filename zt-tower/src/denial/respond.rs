@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::challenge::check_quotable;
-use super::{ChallengeError, Denial};
+use super::{ChallengeError, Denial, DpopCause, DpopDenial};
 
 /// Turns a denial into a response with a body of type `B`.
 ///
@@ -84,12 +84,27 @@ impl Problem {
                 headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after.as_secs()));
                 return;
             }
+            Denial::Dpop(denial) => {
+                self.dpop_detail(denial, headers);
+                return;
+            }
             Denial::Forbidden | Denial::NotNormal | Denial::Wiring => return,
         };
         let challenge = format!("Bearer realm=\"{}\"{error}", self.realm);
         // Whatever goes into a challenge was checked when it was made; this is for none at all.
         let challenge = HeaderValue::try_from(challenge);
         headers.insert(WWW_AUTHENTICATE, challenge.unwrap_or(HeaderValue::from_static("Bearer")));
+    }
+
+    /// RFC 9449 §7.1, §9. What holds a nonce is not to be kept, or it is handed out when it is old
+    /// (§8.2).
+    fn dpop_detail(&self, denial: &DpopDenial, headers: &mut HeaderMap) {
+        let challenge = HeaderValue::try_from(format!("DPoP realm=\"{}\", {denial}", self.realm));
+        headers.insert(WWW_AUTHENTICATE, challenge.unwrap_or(HeaderValue::from_static("DPoP")));
+        if let Some(nonce) = denial.nonce() {
+            headers.insert("dpop-nonce", nonce.clone());
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
     }
 }
 
@@ -148,6 +163,15 @@ const fn body(status: StatusCode) -> &'static str {
 
 const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
     match denial {
+        Denial::Dpop(denial) => match denial.cause() {
+            DpopCause::TwoCredentials => ("3", "invalid argument"),
+            DpopCause::InsufficientScope(_) => ("7", "permission denied"),
+            DpopCause::NoCredential
+            | DpopCause::InvalidToken
+            | DpopCause::InvalidProof
+            | DpopCause::UseNonce
+            | DpopCause::StepUp(_) => ("16", "unauthenticated"),
+        },
         Denial::NotNormal | Denial::TwoCredentials => ("3", "invalid argument"),
         Denial::InsufficientScope(_) | Denial::Forbidden => ("7", "permission denied"),
         Denial::Wiring => ("13", "internal"),
@@ -293,6 +317,56 @@ mod tests {
                  grpc-status: 13\n\n",
             ),
         ]
+    }
+
+    fn dpop_denials() -> [(DpopCause, u16, &'static str, &'static str); 7] {
+        let step_up = StepUp::new(["gold"], None).unwrap();
+        let scope = Scope::new(["orders.read"]).unwrap();
+        [
+            (DpopCause::NoCredential, 401, "16", ""),
+            (DpopCause::InvalidToken, 401, "16", ", error=\"invalid_token\""),
+            (DpopCause::InvalidProof, 401, "16", ", error=\"invalid_dpop_proof\""),
+            (DpopCause::UseNonce, 401, "16", ", error=\"use_dpop_nonce\""),
+            (DpopCause::TwoCredentials, 400, "3", ", error=\"invalid_request\""),
+            (
+                DpopCause::StepUp(step_up),
+                401,
+                "16",
+                ", error=\"insufficient_user_authentication\", acr_values=\"gold\"",
+            ),
+            (
+                DpopCause::InsufficientScope(scope),
+                403,
+                "7",
+                ", error=\"insufficient_scope\", scope=\"orders.read\"",
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_denial_of_a_route_that_demands_proofs_is_answered_byte_for_byte() {
+        use zt_identity::algorithm::Algorithm;
+        let algorithms = [Algorithm::Es256, Algorithm::EdDsa];
+        for (cause, status, grpc_status, error) in dpop_denials() {
+            let denial = Denial::Dpop(
+                DpopDenial::new(cause, &algorithms).with_nonce(HeaderValue::from_static("n1")),
+            );
+            let problem = Problem::new("shop").unwrap();
+            let challenge =
+                format!("www-authenticate: DPoP realm=\"shop\", algs=\"ES256 EdDSA\"{error}\n\n");
+            let response: Response<String> = problem.respond(&denial, &request("text/plain"));
+            let expected = format!(
+                "{status}\ncache-control: no-store\ncontent-type: application/problem+json\n\
+                 dpop-nonce: n1\n{challenge}{}",
+                body(denial.status())
+            );
+            assert_eq!(bytes(&response), expected);
+            let response: Response<String> = problem.respond(&denial, &request("application/grpc"));
+            let bytes = bytes(&response);
+            assert!(bytes.starts_with("200\ncache-control: no-store\n"), "{bytes}");
+            assert!(bytes.contains(&format!("grpc-status: {grpc_status}\n")), "{bytes}");
+            assert!(bytes.ends_with(&challenge), "{bytes}");
+        }
     }
 
     #[test]

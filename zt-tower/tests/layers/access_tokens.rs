@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use zt_core::principal::User;
 use zt_identity::jwk::JwkSet;
 use zt_identity::oidc::access_token::AccessTokenVerifier;
+use zt_identity::oidc::claim_mapping::ClaimMapping;
+use zt_identity::oidc::issuers::Issuers;
 use zt_identity::oidc::keys::IssuerKeys;
 use zt_tower::access_tokens::AccessTokens;
 use zt_tower::caller::Caller;
@@ -18,38 +20,47 @@ use zt_tower::zero_trust::ZeroTrust;
 
 use crate::support::{BATCH, CART, Inner, NOW, Policy, Sink, clock, from, peer, send, told};
 
-const ISSUER: &str = "https://login.example.com";
+pub(crate) const ISSUER: &str = "https://login.example.com";
 const INVALID: &str = "Bearer realm=\"zero-trust\", error=\"invalid_token\"";
 
 /// An issuer with one key.
-struct Issuer(Ed25519KeyPair);
+pub(crate) struct Issuer(Ed25519KeyPair);
 
 impl Issuer {
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
     }
 
-    fn verifier(&self) -> AccessTokenVerifier {
+    pub(crate) fn verifier(&self) -> AccessTokenVerifier {
+        self.verifier_for(ISSUER, ClaimMapping::default())
+    }
+
+    fn verifier_for(&self, url: &str, mapping: ClaimMapping) -> AccessTokenVerifier {
         let x = URL_SAFE_NO_PAD.encode(self.0.public_key());
         let set = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
-        AccessTokenVerifier::builder(ISSUER)
+        AccessTokenVerifier::builder(url)
             .unwrap()
             .audience("orders")
+            .mapping(mapping)
             .keys(IssuerKeys::fixed(JwkSet::parse(set.to_string().as_bytes()).unwrap()))
             .build()
             .unwrap()
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.sign_as("at+jwt", claims)
+    }
+
+    pub(crate) fn sign_as(&self, typ: &str, claims: &Value) -> String {
         let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
+        let header = json!({ "alg": "EdDSA", "typ": typ, "kid": "k" });
         let signed = format!("{}.{}", part(&header), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.0.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }
 }
 
-fn claims(more: &Value) -> Value {
+pub(crate) fn claims(more: &Value) -> Value {
     let (now, later) = (NOW, NOW.saturating_add(Duration::from_secs(300)));
     let mut claims = json!({
         "iss": ISSUER, "sub": "alice", "aud": "orders", "iat": now.as_secs(), "exp": later.as_secs(),
@@ -109,10 +120,7 @@ async fn where_possession_is_demanded_only_a_token_for_this_certificate_opens() 
     let (statuses, reasons) =
         answers(AccessTokens::certificate_bound(issuer.verifier()), &bearers).await;
     assert_eq!(statuses, [200, 401, 401, 401]);
-    assert_eq!(
-        reasons,
-        ["token_unbound", "token_of_another_connection", "token_confirmation_unsupported"]
-    );
+    assert_eq!(reasons, ["token_unbound", "token_of_another_connection", "token_key_not_proven"]);
 }
 
 #[tokio::test]
@@ -124,6 +132,42 @@ async fn a_remembered_token_still_has_to_belong_to_its_sender() {
     let (statuses, reasons) = answers(tokens, &bearers).await;
     assert_eq!(statuses, [200, 200, 401, 401, 200]);
     assert_eq!(reasons, ["token_of_another_connection"; 2]);
+}
+
+#[tokio::test]
+async fn each_of_several_issuers_vouches_for_its_own_users_and_for_no_others() {
+    const OTHER: &str = "https://partners.example.com";
+    let (staff, partners) = (Issuer::new(1), Issuer::new(2));
+    let of = |url: &str| claims(&json!({ "iss": url, "groups": ["admins"] }));
+    let prefixed = |prefix: &str| ClaimMapping::subject_only().groups("groups", prefix);
+    let issuers = Issuers::new([
+        staff.verifier_for(ISSUER, prefixed("staff:")),
+        partners.verifier_for(OTHER, prefixed("partner:")),
+    ])
+    .unwrap();
+    let bearers = [
+        staff.sign(&of(ISSUER)),
+        partners.sign(&of(OTHER)),
+        staff.sign(&of(OTHER)),
+        partners.sign(&of(ISSUER)),
+        staff.sign(&of("https://evil.example.com")),
+    ];
+    for tokens in [
+        AccessTokens::bearer(issuers.clone()),
+        AccessTokens::bearer(issuers.clone()).cached(16).unwrap(),
+    ] {
+        let again = [bearers.as_slice(), &bearers].concat();
+        let (statuses, reasons) = answers(tokens, &again).await;
+        assert_eq!(statuses, [[200, 200, 401, 401, 401]; 2].concat());
+        let refused = ["token_bad_signature", "token_bad_signature", "token_of_another_issuer"];
+        assert_eq!(reasons, [refused; 2].concat());
+    }
+    let (statuses, _) = answers(
+        AccessTokens::certificate_bound(issuers),
+        &[bound(), of(OTHER)].map(|claims| staff.sign(&claims)),
+    )
+    .await;
+    assert_eq!(statuses, [200, 401]);
 }
 
 #[tokio::test]
@@ -189,5 +233,5 @@ async fn the_user_of_a_good_token_calls_through_the_workload_that_sent_it() {
     let caller = parts.extensions.get::<Caller>().unwrap();
     assert_eq!(caller.workload().id().to_string(), CART);
     assert_eq!(caller.user().map(User::subject), Some("alice"));
-    assert_eq!(caller.user().unwrap().scopes(), ["orders.read".into()]);
+    assert_eq!(caller.user().unwrap().scopes(), ["orders.read"].map(std::sync::Arc::<str>::from));
 }

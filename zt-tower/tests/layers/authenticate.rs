@@ -1,12 +1,16 @@
 //! Who is let through to be decided about.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{BATCH, CART, Inner, Sink, Tokens, clock, from, peer, send, told, unproven};
 use http::Response;
 use http::header::AUTHORIZATION;
 use http::request::{Builder, Parts};
+use zt_core::lease::{Ended, Leases};
 use zt_core::principal::User;
+use zt_core::time::Timestamp;
 use zt_tower::authenticate::AuthenticateLayer;
 use zt_tower::caller::Caller;
 use zt_tower::demand::{Demand, UserDemand};
@@ -97,6 +101,24 @@ async fn a_certificate_that_expired_on_an_open_connection_counts_no_more() {
     caller(&layer, from(CART)).await;
     clock.advance(Duration::from_micros(1));
     assert_eq!(told(&refused(&layer, from(CART)).await), (401, Some(CHALLENGE)));
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_supported_any_more_is_401_on_a_connection_that_is_open() {
+    let leases = Leases::new(clock(), Duration::from_secs(3_600));
+    let revoked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&revoked);
+    let lease =
+        leases.grant(
+            move |_now: Timestamp| {
+                if asked.load(Ordering::SeqCst) { Err(Ended::Identity) } else { Ok(()) }
+            },
+        );
+    let lease = lease.unwrap();
+    let request = || from(CART).extension(lease.clone());
+    caller(&workloads(), request()).await;
+    revoked.store(true, Ordering::SeqCst);
+    assert_eq!(told(&refused(&workloads(), request()).await), (401, Some(CHALLENGE)));
 }
 
 #[tokio::test]

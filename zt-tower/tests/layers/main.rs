@@ -10,3 +10,9 @@ mod authorize;
 mod access_tokens;
 #[cfg(test)]
 mod axum;
+#[cfg(test)]
+mod dpop;
+#[cfg(test)]
+mod revocations;
+#[cfg(test)]
+mod events;

@@ -26,7 +26,8 @@ use zt_core::request::{Request as Question, Subject};
 use zt_core::spiffe::SpiffeId;
 use zt_core::time::{ManualClock, Timestamp, Validity};
 use zt_core::verified::Verified;
-use zt_tower::demand::VerifyToken;
+use zt_identity::possession::eventual::Eventual;
+use zt_tower::demand::{Finding, Found, Presented, VerifyToken};
 use zt_tower::denial::{Denial, Refusal};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -62,28 +63,27 @@ pub(crate) fn unproven() -> Builder {
 pub(crate) struct Tokens;
 
 impl VerifyToken for Tokens {
-    #[expect(clippy::disallowed_methods, reason = "stands for a verifier of tokens")]
-    fn user(
-        &self,
-        token: &str,
-        peer: &Verified<Peer>,
-        _: Timestamp,
-    ) -> Result<Verified<User>, Refusal> {
-        let refused = |fault, reason| Err(Refusal::new(Denial::of_token(fault), reason));
-        let user = match token {
-            "alice" | "bob" => User::new("https://login.example.com", token),
-            "bound" if peer.id().as_str() == CART => User::new("https://login.example.com", token),
-            "bound" => return refused(Fault::Peer, "certificate_mismatch"),
-            "down" => return refused(Fault::Authority, "keys_unavailable"),
-            "wired" => return refused(Fault::Caller, "no_audience"),
-            _ => return refused(Fault::Peer, "bad_signature"),
-        };
-        let mut authentication = Authentication::default();
-        authentication.acr = Some("silver".into());
-        authentication.auth_time = Some(NOW.saturating_sub(Duration::from_secs(600)));
-        let user = user.with_scopes(["orders.read"]).with_authentication(authentication);
-        Ok(danger::verified(user))
+    fn user(&self, presented: &Presented<'_>, _: Timestamp) -> Finding {
+        Eventual::ready(presented.bearer().and_then(|token| known(token, presented.peer())))
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "stands for a verifier of tokens")]
+fn known(token: &str, peer: &Verified<Peer>) -> Result<Found, Refusal> {
+    let refused = |fault, reason| Err(Refusal::new(Denial::of_token(fault), reason));
+    let user = match token {
+        "alice" | "bob" => User::new("https://login.example.com", token),
+        "bound" if peer.id().as_str() == CART => User::new("https://login.example.com", token),
+        "bound" => return refused(Fault::Peer, "certificate_mismatch"),
+        "down" => return refused(Fault::Authority, "keys_unavailable"),
+        "wired" => return refused(Fault::Caller, "no_audience"),
+        _ => return refused(Fault::Peer, "bad_signature"),
+    };
+    let mut authentication = Authentication::default();
+    authentication.acr = Some("silver".into());
+    authentication.auth_time = Some(NOW.saturating_sub(Duration::from_secs(600)));
+    let user = user.with_scopes(["orders.read"]).with_authentication(authentication);
+    Ok(danger::verified(user).into())
 }
 
 /// Allows cart, alice, and the user with the bound token, to do anything; errors for the path

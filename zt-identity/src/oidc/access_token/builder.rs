@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use zt_core::fault::Fault;
 
-use super::token::ClaimNames;
 use super::{AccessTokenVerifier, TYPES, TYPES_AND_JWT};
+use crate::algorithm::Algorithm;
 use crate::claims::{Audience, DEFAULT_LEEWAY, EmptyAudience, LeewayTooLong, TimeRules};
+use crate::oidc::claim_mapping::{ClaimMapping, MappingError};
 use crate::oidc::claim_path::ClaimPath;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::keys::IssuerKeys;
+use crate::oidc::signed::{KeysOfAnother, Signer};
 
 /// An [`AccessTokenVerifier`] in the making.
 #[must_use]
@@ -23,7 +25,8 @@ pub struct AccessTokenVerifierBuilder {
     leeway: Duration,
     max_lifetime: Option<Duration>,
     types: &'static [&'static str],
-    names: ClaimNames,
+    algorithms: Arc<[Algorithm]>,
+    mapping: ClaimMapping,
 }
 
 impl AccessTokenVerifierBuilder {
@@ -36,10 +39,8 @@ impl AccessTokenVerifierBuilder {
             leeway: DEFAULT_LEEWAY,
             max_lifetime: None,
             types: TYPES,
-            names: ClaimNames {
-                roles: ClaimPath::from("roles"),
-                groups: ClaimPath::from("groups"),
-            },
+            algorithms: Algorithm::ALL.into(),
+            mapping: ClaimMapping::default(),
         }
     }
 
@@ -92,15 +93,27 @@ impl AccessTokenVerifierBuilder {
         self
     }
 
+    /// Admits signatures by these algorithms only, instead of all of [`Algorithm::ALL`].
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// How claims become a user, instead of [`ClaimMapping::default`].
+    pub fn mapping(mut self, mapping: ClaimMapping) -> Self {
+        self.mapping = mapping;
+        self
+    }
+
     /// Where the user's roles stand; `roles` unless stated otherwise.
     pub fn roles_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.names.roles = path.into();
+        self.mapping = self.mapping.roles(path, "");
         self
     }
 
     /// Where the user's groups stand; `groups` unless stated otherwise.
     pub fn groups_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.names.groups = path.into();
+        self.mapping = self.mapping.groups(path, "");
         self
     }
 
@@ -109,7 +122,8 @@ impl AccessTokenVerifierBuilder {
     /// # Errors
     ///
     /// [`VerifierError`] when there is no audience, when there are no keys or those of another
-    /// issuer, when the leeway is too long, and when a claim has no name.
+    /// issuer, when the leeway is too long, when no algorithm is admitted, and when the mapping
+    /// cannot be meant as it is.
     pub fn build(self) -> Result<AccessTokenVerifier, VerifierError> {
         let audience = if self.all_audiences {
             Audience::all(self.audiences)?
@@ -117,20 +131,20 @@ impl AccessTokenVerifierBuilder {
             Audience::any(self.audiences)?
         };
         let keys = self.keys.ok_or(VerifierError::NoKeys)?;
-        if let Some(other) = keys.issuer().filter(|issuer| **issuer != self.issuer) {
-            return Err(VerifierError::KeysOfAnother { issuer: other.clone() });
-        }
+        let signer = Signer::new(self.issuer, keys)
+            .map_err(|KeysOfAnother { issuer }| VerifierError::KeysOfAnother { issuer })?;
         let times = TimeRules::default().with_leeway(self.leeway)?;
-        if !self.names.roles.is_named() || !self.names.groups.is_named() {
-            return Err(VerifierError::UnnamedClaim);
+        self.mapping.check()?;
+        if self.algorithms.is_empty() {
+            return Err(VerifierError::NoAlgorithm);
         }
         Ok(AccessTokenVerifier {
-            issuer: self.issuer,
+            signer,
             audience,
-            keys,
             times: self.max_lifetime.map_or(times, |max| times.with_max_lifetime(max)),
             types: self.types,
-            names: self.names,
+            algorithms: self.algorithms,
+            mapping: Arc::new(self.mapping),
         })
     }
 }
@@ -154,9 +168,12 @@ pub enum VerifierError {
     /// The leeway is too long.
     #[error(transparent)]
     Leeway(#[from] LeewayTooLong),
-    /// A claim to read has no name.
-    #[error("a claim needs a name that is not empty")]
-    UnnamedClaim,
+    /// The mapping of claims cannot be meant as it is.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
+    /// No algorithm is admitted.
+    #[error("a verifier needs an algorithm that it admits")]
+    NoAlgorithm,
 }
 
 impl VerifierError {

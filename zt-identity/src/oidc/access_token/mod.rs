@@ -9,7 +9,8 @@
 //! 4. `iss` is the issuer, `aud` names this service, `sub` is there (RFC 9068 §4, T-10);
 //! 5. `exp`, `nbf` and `iat` fit the time (T-11);
 //! 6. no claim belongs to another kind of token, where the type does not say so (RFC 8725 §3.12);
-//! 7. every other claim that is used has the type that its specification gives it.
+//! 7. every other claim that is used has the type that its specification gives it, and the user
+//!    that it describes breaks no rule of the [mapping](crate::oidc::claim_mapping).
 //!
 //! A missing key set is an error of its own: then nobody can tell whether the token is good.
 //!
@@ -28,23 +29,25 @@
 mod builder;
 mod token;
 
+use std::sync::Arc;
+
 use zt_core::danger;
 use zt_core::fault::Fault;
-use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 use crate::algorithm::Algorithm;
 use crate::claims::{self, Audience, ClaimsError, TimeRules};
-use crate::excerpt::excerpt;
 use crate::json::{JsonError, Object};
 use crate::jws::{Jws, JwsError, Profile};
+use crate::oidc::claim_mapping::ClaimMapping;
 use crate::oidc::issuer::{Issuer, IssuerError};
 use crate::oidc::keys::{IssuerKeys, KeysUnavailable};
+use crate::oidc::signed::{Signed, SignedTokenError, Signer};
 
 pub use self::builder::{AccessTokenVerifierBuilder, VerifierError};
 pub use self::token::AccessToken;
-use self::token::ClaimNames;
+pub(super) use self::token::Facts;
 
 const TYPES: &[&str] = &["at+jwt", "application/at+jwt"];
 const TYPES_AND_JWT: &[&str] = &["at+jwt", "application/at+jwt", "JWT"];
@@ -73,12 +76,12 @@ const FOREIGN_CLAIMS: [&str; 4] = ["nonce", "at_hash", "c_hash", "events"];
 /// ```
 #[derive(Clone, Debug)]
 pub struct AccessTokenVerifier {
-    issuer: Issuer,
+    signer: Signer,
     audience: Audience,
-    keys: IssuerKeys,
     times: TimeRules,
     types: &'static [&'static str],
-    names: ClaimNames,
+    algorithms: Arc<[Algorithm]>,
+    mapping: Arc<ClaimMapping>,
 }
 
 impl AccessTokenVerifier {
@@ -99,13 +102,18 @@ impl AccessTokenVerifier {
     /// Whose tokens it verifies.
     #[must_use]
     pub fn issuer(&self) -> &Issuer {
-        &self.issuer
+        self.signer.issuer()
     }
 
     /// The keys it verifies them with.
     #[must_use]
     pub fn keys(&self) -> &IssuerKeys {
-        &self.keys
+        self.signer.keys()
+    }
+
+    /// How claims become a user.
+    pub fn mapping(&self) -> &ClaimMapping {
+        &self.mapping
     }
 
     /// Verifies a token at `now`.
@@ -119,37 +127,54 @@ impl AccessTokenVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
-        let jws = Jws::parse(token, &Profile::new(Algorithm::ALL, self.types))?;
-        let (payload, key_generation) = self.signed_payload(&jws, now)?;
-        let claims = Object::parse(&payload)?;
-        claims::check_issuer(&claims, self.issuer.as_str())?;
-        self.audience.check(&claims)?;
-        let subject = claims::subject(&claims)?;
-        let lifetime = self.times.check(&claims, now)?;
-        self.check_foreign_claims(&claims)?;
-        let user = User::new(self.issuer.shared(), subject);
-        let token = AccessToken::read(&claims, user, &self.names, lifetime, key_generation)?;
+        let Signed { payload, key_generation, .. } =
+            self.signer.signed(token, &self.profile(), now)?;
+        let facts = self.judge(&Object::parse(&payload)?, key_generation, now)?;
+        Ok(Self::verified(facts, payload))
+    }
+
+    /// As [`AccessTokenVerifier::verify`], where the claims of the token were read before its
+    /// signature was looked at.
+    pub(super) fn verify_read(
+        &self,
+        token: &str,
+        claims: &Object<'_>,
+        now: Timestamp,
+    ) -> Result<Facts, AccessTokenError> {
+        let jws = Jws::parse(token, &self.profile())?;
+        let key_generation = self.signer.check(&jws, now)?;
+        self.judge(claims, key_generation, now)
+    }
+
+    /// What [`AccessTokenVerifier::judge`] has accepted of this payload.
+    pub(super) fn verified(facts: Facts, payload: Vec<u8>) -> Verified<AccessToken> {
         #[expect(
             clippy::disallowed_methods,
             reason = "a key of the issuer signed these claims, and every rule of this module holds"
         )]
-        let verified = danger::verified(token);
-        Ok(verified)
+        let verified = danger::verified(AccessToken::new(facts, payload));
+        verified
     }
 
-    /// The payload, signed by a key of the issuer, and the generation of the keys.
-    fn signed_payload(
+    /// Rule 1.
+    fn profile(&self) -> Profile<'_> {
+        Profile::new(&self.algorithms, self.types)
+    }
+
+    /// Rules 4 to 7.
+    fn judge(
         &self,
-        jws: &Jws<'_>,
+        claims: &Object<'_>,
+        key_generation: u64,
         now: Timestamp,
-    ) -> Result<(Vec<u8>, u64), AccessTokenError> {
-        let kid = jws.kid().ok_or(AccessTokenError::NoKid)?;
-        let keys = self.keys.current(now)?;
-        let Some(key) = keys.key(kid) else {
-            self.keys.report_unknown();
-            return Err(AccessTokenError::UnknownKey { kid: excerpt(kid) });
-        };
-        Ok((jws.verify(key)?, keys.generation()))
+    ) -> Result<Facts, AccessTokenError> {
+        claims::check_issuer(claims, self.issuer().as_str())?;
+        self.audience.check(claims)?;
+        claims::subject(claims)?;
+        let lifetime = self.times.check(claims, now)?;
+        self.check_foreign_claims(claims)?;
+        let user = self.mapping.user(claims, self.issuer().shared())?;
+        Ok(Facts::read(claims, user, lifetime, key_generation)?)
     }
 
     /// The type `JWT` says nothing, so the claims have to (RFC 8725 §3.12).
@@ -195,6 +220,18 @@ pub enum AccessTokenError {
         /// The claim.
         claim: &'static str,
     },
+}
+
+impl From<SignedTokenError> for AccessTokenError {
+    fn from(error: SignedTokenError) -> Self {
+        match error {
+            SignedTokenError::Jws(error) => Self::Jws(error),
+            SignedTokenError::NoKid => Self::NoKid,
+            SignedTokenError::UnknownKey { kid } => Self::UnknownKey { kid },
+            SignedTokenError::Keys(error) => Self::Keys(error),
+            SignedTokenError::Payload(error) => Self::Payload(error),
+        }
+    }
 }
 
 impl AccessTokenError {

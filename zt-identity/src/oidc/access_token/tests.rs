@@ -10,6 +10,7 @@ use super::*;
 use crate::claims::EmptyAudience;
 use crate::jwk::JwkSet;
 use crate::minted;
+use crate::oidc::claim_mapping::MappingError;
 
 const ISSUER: &str = "https://login.example.com";
 const AT_JWT: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#;
@@ -177,6 +178,49 @@ fn an_email_counts_only_when_it_is_verified_with_exactly_true() {
 }
 
 #[test]
+fn only_the_admitted_algorithms_verify() {
+    let verifier = |algorithms: &[Algorithm]| {
+        builder().algorithms(algorithms.iter().copied()).build().unwrap()
+    };
+    let token = mint(&claims());
+    assert!(verifier(&[Algorithm::Rs256, Algorithm::EdDsa]).verify(&token, now()).is_ok());
+    let refused = verifier(&[Algorithm::Rs256]).verify(&token, now()).unwrap_err();
+    assert_eq!(refused.reason(), "token_algorithm");
+}
+
+#[test]
+fn claims_can_be_read_into_a_type_of_ones_own() {
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    struct Own<'t> {
+        sub: &'t str,
+        limits: std::collections::BTreeMap<String, u64>,
+        note: Option<String>,
+    }
+    let token = verify(&with(json!({"limits": {"orders": 3}, "note": "a\"b"}))).unwrap();
+    let own: Own<'_> = token.claims().unwrap();
+    let limits = [("orders".to_owned(), 3)].into();
+    assert_eq!(own, Own { sub: "alice", limits, note: Some("a\"b".into()) });
+    let unfit = verify(&with(json!({"limits": {"orders": "three"}}))).unwrap();
+    let unfit = unfit.claims::<Own<'_>>().unwrap_err();
+    assert!(unfit.problem.starts_with("invalid type"), "{unfit}");
+    assert_eq!((unfit.fault(), unfit.reason()), (Fault::Peer, "token_claims"));
+}
+
+#[test]
+fn what_a_strict_reader_refuses_never_reaches_a_type_of_ones_own() {
+    let twice = claims().to_string().replacen('{', r#"{"limits":{"a":1,"\u0061":2},"#, 1);
+    let token = minted::Issuer::new().sign(AT_JWT, twice);
+    let refused = builder().build().unwrap().verify(&token, now()).unwrap_err();
+    assert_eq!(refused, JsonError::Duplicate { name: "a".into() }.into());
+}
+
+#[test]
+fn a_verified_token_shows_no_claims_that_nobody_asked_for() {
+    let token = verify(&with(json!({"national_id": "9912"}))).unwrap();
+    assert!(!format!("{token:?}").contains("9912"));
+}
+
+#[test]
 fn roles_may_stand_in_a_nested_claim_or_under_a_name_with_dots() {
     let claims = with(json!({
         "roles": null, "realm_access": {"roles": ["a"]}, "https://example.com/groups": ["b"],
@@ -196,14 +240,18 @@ fn a_confirmation_is_read_strictly() {
     let token = verify(&with(json!({"cnf": {"x5t#S256": digest}}))).unwrap();
     assert_eq!(token.confirmation().unwrap().certificate_sha256(), Some(&[1; 32]));
     assert_eq!(token.confirmation().unwrap().unsupported(), None);
-    let token = verify(&with(json!({"cnf": {"jkt": "x"}}))).unwrap();
-    assert_eq!(token.confirmation().unwrap().unsupported(), Some("jkt"));
+    let token = verify(&with(json!({"cnf": {"jkt": digest}}))).unwrap();
+    assert_eq!(token.confirmation().unwrap().key_thumbprint(), Some(&[1; 32]));
+    assert_eq!(token.confirmation().unwrap().unsupported(), None);
+    let token = verify(&with(json!({"cnf": {"jwk": {}}}))).unwrap();
+    assert_eq!(token.confirmation().unwrap().unsupported(), Some("jwk"));
     for cnf in [
         json!({}),
         json!([]),
         json!("x"),
         json!({"x5t#S256": 1}),
         json!({"x5t#S256": "AQ"}),
+        json!({"jkt": "x"}),
         json!({"x5t#S256": format!("{digest}=")}),
     ] {
         assert_eq!(refused(json!({"cnf": cnf})), malformed("cnf"), "{cnf}");
@@ -245,7 +293,9 @@ fn a_verifier_without_audience_or_keys_cannot_be_built() {
     let long = begin().keys(keys()).audience("a").leeway(Duration::from_secs(301)).build();
     assert!(matches!(long, Err(VerifierError::Leeway(_))));
     let unnamed = begin().keys(keys()).audience("a").roles_claim("").build();
-    assert_eq!(unnamed.unwrap_err(), VerifierError::UnnamedClaim);
+    assert_eq!(unnamed.unwrap_err(), VerifierError::Mapping(MappingError::UnnamedClaim));
+    let none = begin().keys(keys()).audience("a").algorithms([]).build();
+    assert_eq!(none.unwrap_err(), VerifierError::NoAlgorithm);
     assert_eq!(AccessTokenVerifier::builder("http://x").unwrap_err(), IssuerError::NotHttps);
 }
 

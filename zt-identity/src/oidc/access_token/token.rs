@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zt_core::attribute::{Attributes, Value as AttributeValue};
+use serde::Deserialize;
+use zt_core::attribute::Value as AttributeValue;
 use zt_core::principal::{Authentication, User};
 use zt_core::time::Timestamp;
 
 use crate::claims::{self, ClaimsError, Lifetime};
 use crate::confirmation::Confirmation;
 use crate::json::Object;
-use crate::oidc::claim_path::ClaimPath;
-use crate::oidc::person::{authentication, verified_email};
+use crate::oidc::own_claims::{Payload, UnfitClaims};
 
 /// What a verified access token says. A clone shares it.
 ///
@@ -27,164 +27,178 @@ use crate::oidc::person::{authentication, verified_email};
 /// }
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct AccessToken(Arc<Facts>);
+pub struct AccessToken(Arc<Contents>);
 
+#[derive(PartialEq, Eq)]
+struct Contents {
+    facts: Facts,
+    payload: Payload,
+}
+
+/// What a token says that counts.
 #[derive(Debug, PartialEq, Eq)]
-struct Facts {
+pub(in crate::oidc) struct Facts {
     user: User,
     confirmation: Option<Confirmation>,
     id: Option<Arc<str>>,
+    session: Option<Arc<str>>,
     lifetime: Lifetime,
     key_generation: u64,
 }
 
-impl AccessToken {
+impl Facts {
     /// Reads the claims that are not about whether the token counts, once it does.
     pub(super) fn read(
         claims: &Object<'_>,
         user: User,
-        names: &ClaimNames,
         lifetime: Lifetime,
         key_generation: u64,
     ) -> Result<Self, ClaimsError> {
-        Ok(Self(Arc::new(Facts {
-            user: describe(user, claims, names)?,
+        Ok(Self {
+            user,
             confirmation: Confirmation::read(claims)?,
             id: claims::text(claims, "jti")?.map(Arc::from),
+            session: claims::text(claims, "sid")?.map(Arc::from),
             lifetime,
             key_generation,
-        })))
+        })
+    }
+}
+
+impl AccessToken {
+    pub(super) fn new(facts: Facts, payload: Vec<u8>) -> Self {
+        Self(Arc::new(Contents { facts, payload: Payload::new(payload) }))
     }
 
     pub(crate) fn user(&self) -> &User {
-        &self.0.user
+        &self.0.facts.user
     }
 
     /// Who issued it: `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        self.0.user.issuer()
+        self.0.facts.user.issuer()
     }
 
-    /// Whom it is about: `sub`.
+    /// Whom it is about: `sub`, or what the [mapping](crate::oidc::claim_mapping) of its issuer
+    /// takes for the username.
     #[must_use]
     pub fn subject(&self) -> &str {
-        self.0.user.subject()
+        self.0.facts.user.subject()
     }
 
     /// The client it was issued to: `client_id`.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
-        self.0.user.client()
+        self.0.facts.user.client()
     }
 
     /// What the client may do: `scope`.
     #[must_use]
     pub fn scopes(&self) -> &[Arc<str>] {
-        self.0.user.scopes()
+        self.0.facts.user.scopes()
     }
 
     /// The roles of its subject.
     #[must_use]
     pub fn roles(&self) -> &[Arc<str>] {
-        self.0.user.roles()
+        self.0.facts.user.roles()
     }
 
     /// The groups of its subject.
     #[must_use]
     pub fn groups(&self) -> &[Arc<str>] {
-        self.0.user.groups()
+        self.0.facts.user.groups()
     }
 
     /// How and when its subject authenticated: `acr`, `amr` and `auth_time`.
     #[must_use]
     pub fn authentication(&self) -> &Authentication {
-        self.0.user.authentication()
+        self.0.facts.user.authentication()
     }
 
     /// The address of its subject, where the issuer says `email_verified: true` (T-14).
     #[must_use]
     pub fn email(&self) -> Option<&str> {
-        match self.0.user.attributes().get("email") {
+        match self.0.facts.user.attributes().get("email") {
             Some(AttributeValue::String(email)) => Some(email),
             _ => None,
         }
     }
 
+    /// All of its claims, in a type of one's own. They were read strictly before, so there is one
+    /// way only to read them.
+    ///
+    /// ```
+    /// # #[cfg(feature = "authority")] {
+    /// # use zt_core::time::Timestamp;
+    /// # use zt_identity::authority::Issuer;
+    /// # use zt_identity::oidc::access_token::AccessTokenVerifier;
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenancy<'t> {
+    ///     tenant: &'t str,
+    ///     #[serde(default)]
+    ///     trial: bool,
+    /// }
+    ///
+    /// # let now = Timestamp::from_secs(1_800_000_000);
+    /// # let issuer = Issuer::new("https://login.example.com", now)?;
+    /// # let tokens = AccessTokenVerifier::for_issuer(issuer.url().clone())
+    /// #     .audience("orders").keys(issuer.keys()?).build()?;
+    /// let bearer = issuer.mint(r#"{"sub": "alice", "aud": "orders", "tenant": "acme"}"#)?;
+    /// let token = tokens.verify(&bearer, now)?;
+    /// let tenancy: Tenancy = token.claims()?;
+    /// assert_eq!((tenancy.tenant, tenancy.trial), ("acme", false));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnfitClaims`] when they are not of this type.
+    pub fn claims<'t, C: Deserialize<'t>>(&'t self) -> Result<C, UnfitClaims> {
+        self.0.payload.read()
+    }
+
     /// Its own name: `jti`.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.0.id.as_deref()
+        self.0.facts.id.as_deref()
+    }
+
+    /// The session it belongs to, where the issuer says so: `sid`.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.0.facts.session.as_deref()
     }
 
     /// The end of its life, without leeway: `exp`.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        self.0.lifetime.expires
+        self.0.facts.lifetime.expires
     }
 
     /// When it was issued: `iat`.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {
-        self.0.lifetime.issued_at
+        self.0.facts.lifetime.issued_at
     }
 
     /// What its sender has to possess: `cnf`.
     #[must_use]
     pub fn confirmation(&self) -> Option<&Confirmation> {
-        self.0.confirmation.as_ref()
+        self.0.facts.confirmation.as_ref()
     }
 
     /// The generation of the keys it was verified with: a verdict on it ends with them (T-23).
     #[must_use]
     pub fn key_generation(&self) -> u64 {
-        self.0.key_generation
+        self.0.facts.key_generation
     }
 }
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AccessToken").field(&self.0).finish()
-    }
-}
-
-/// Where the claims stand that no specification has a place for.
-#[derive(Clone, Debug)]
-pub(super) struct ClaimNames {
-    pub(super) roles: ClaimPath,
-    pub(super) groups: ClaimPath,
-}
-
-fn describe(user: User, claims: &Object<'_>, names: &ClaimNames) -> Result<User, ClaimsError> {
-    let user = user
-        .with_scopes(scopes(claims)?)
-        .with_roles(texts(claims, &names.roles, "roles")?)
-        .with_groups(texts(claims, &names.groups, "groups")?)
-        .with_authentication(authentication(claims)?);
-    let user = match claims::text(claims, "client_id")? {
-        Some(client) => user.with_client(client),
-        None => user,
-    };
-    Ok(match verified_email(claims)? {
-        Some(email) => user.with_attributes(Attributes::new().with("email", email)),
-        None => user,
-    })
-}
-
-/// `scope`: names separated by spaces (RFC 8693 §4.2); an array is something else.
-fn scopes<'c>(claims: &'c Object<'_>) -> Result<impl Iterator<Item = &'c str>, ClaimsError> {
-    let scope = claims::text(claims, "scope")?.unwrap_or_default();
-    Ok(scope.split(' ').filter(|name| !name.is_empty()))
-}
-
-/// Roles or groups: an array of texts, wherever the provider keeps it (RFC 9068 §2.2.3.1).
-fn texts<'c>(
-    claims: &'c Object<'_>,
-    path: &ClaimPath,
-    claim: &'static str,
-) -> Result<Vec<&'c str>, ClaimsError> {
-    match path.find(claims) {
-        None => Ok(Vec::new()),
-        Some(value) => value.as_strings().ok_or(ClaimsError::Malformed { claim }),
+        f.debug_tuple("AccessToken").field(&self.0.facts).finish()
     }
 }

@@ -1,8 +1,14 @@
 //! Which peers we believe, as rustls asks it.
 //!
 //! A chain is accepted when it verifies as an X509-SVID under the current bundles and the revocation
-//! lists beside them (`zt-identity` has the rules), and the authorizer admits its ID. Clients and servers are judged alike: a
-//! SPIFFE peer is known by its ID, never by a host name.
+//! lists beside them (`zt-identity` has the rules), and the authorizer admits its ID. Clients and
+//! servers are judged alike: a SPIFFE peer is known by its ID, never by a host name.
+//!
+//! A verdict holds for one generation of bundles and lists and one of the authorizer. When either
+//! moves on, whoever was believed is judged again.
+
+#[cfg(feature = "tokio")]
+mod standing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +17,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use zt_core::fault::Fault;
@@ -23,6 +28,12 @@ use zt_identity::matcher::Authorizer;
 use zt_identity::revocation::Revocation;
 use zt_identity::source::{X509Material, X509Source};
 use zt_identity::x509_svid::{X509Svid, X509SvidError, X509SvidVerifier};
+
+#[cfg(feature = "tokio")]
+use self::standing::Trust;
+#[cfg(feature = "tokio")]
+pub(crate) use self::standing::{Standing, Under};
+use crate::admission::Admission;
 
 /// Why a peer was refused. It reaches logs and records; the peer learns an alert.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,77 +82,62 @@ impl Refused {
 /// Judges peers by the current bundles of a source.
 pub(crate) struct PeerVerifier {
     source: X509Source,
-    authorizer: Authorizer,
+    admission: Admission,
     clock: Arc<dyn Clock>,
     provider: Arc<CryptoProvider>,
     svids: X509SvidVerifier,
+    demanded: bool,
+    #[cfg(feature = "tokio")]
+    trust: Trust,
 }
 
 impl PeerVerifier {
     pub(crate) fn new(
         source: X509Source,
-        authorizer: Authorizer,
+        admission: Admission,
         clock: Arc<dyn Clock>,
         provider: Arc<CryptoProvider>,
         revocation: Revocation,
     ) -> Self {
         let svids = X509SvidVerifier::new().with_revocation(revocation);
-        Self { source, authorizer, clock, provider, svids }
+        Self {
+            source,
+            admission,
+            clock,
+            provider,
+            svids,
+            demanded: true,
+            #[cfg(feature = "tokio")]
+            trust: Trust::default(),
+        }
     }
 
-    #[cfg(feature = "tokio")]
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+    /// The same verifier for clients that may leave their certificate out.
+    pub(crate) fn optional(self) -> Self {
+        Self { demanded: false, ..self }
     }
 
-    #[cfg(feature = "tokio")]
-    pub(crate) fn generation(&self) -> u64 {
-        self.source.generation()
+    pub(crate) const fn source(&self) -> &X509Source {
+        &self.source
     }
 
-    /// The peer of a handshake that has just finished and that began under `generation`.
-    #[cfg(feature = "tokio")]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the handshake is done: its peer signed with the key of a leaf that `verify` \
-                  accepted, under the generation that is still the current one or again just now"
-    )]
-    pub(crate) fn peer(
-        &self,
-        chain: Option<&[CertificateDer<'_>]>,
-        generation: u64,
-    ) -> Result<Verified<zt_core::peer::Peer>, Refused> {
-        let chain = chain.unwrap_or_default();
-        let material = self.source.load();
-        let peer = if material.generation() == generation {
-            let leaf = chain.first().map_or(&[][..], |leaf| leaf.as_ref());
-            let read = zt_identity::profile::Leaf::read(leaf, self.svids.key_usage_criticality())
-                .map_err(|error| Refused::svid(error.into()))?;
-            zt_core::peer::Peer::new(read.id().to_owned(), read.validity(), leaf, generation)
-        } else {
-            let svid = self.verify(chain, &material)?;
-            let id = svid.id().to_owned();
-            zt_core::peer::Peer::new(id, svid.validity(), svid.leaf(), material.generation())
-        };
-        Ok(zt_core::danger::verified(peer))
-    }
-
-    fn verify<'c>(
+    fn judge<'c>(
         &self,
         chain: &'c [CertificateDer<'_>],
         material: &X509Material,
+        authorizer: &Authorizer,
     ) -> Result<Verified<X509Svid<'c>>, Refused> {
         let svid = self
             .svids
             .verify(chain, material.bundles(), self.clock.now())
             .map_err(Refused::svid)?;
-        if !self.authorizer.authorizes(svid.id()) {
+        if !authorizer.authorizes(svid.id()) {
             return Err(Refused::NotAdmitted { id: svid.id().to_owned() });
         }
         Ok(svid)
     }
 
-    fn verify_in_handshake(
+    fn judge_in_handshake(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -149,10 +145,30 @@ impl PeerVerifier {
         let mut chain = Vec::with_capacity(intermediates.len().saturating_add(1));
         chain.push(CertificateDer::from(leaf.as_ref()));
         chain.extend(intermediates.iter().map(|der| CertificateDer::from(der.as_ref())));
-        self.verify(&chain, &self.source.load()).map(|_svid| ()).map_err(Refused::into_tls)
+        self.judge(&chain, &self.source.load(), &self.admission.load())
+            .map(|_svid| ())
+            .map_err(Refused::into_tls)
     }
 
-    fn verify_signature(
+    fn verify_tls12(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        #[cfg(feature = "tls12")]
+        {
+            let algorithms = &self.provider.signature_verification_algorithms;
+            rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms)
+        }
+        #[cfg(not(feature = "tls12"))]
+        {
+            let _ = (message, leaf, signature);
+            Err(rustls::PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+        }
+    }
+
+    fn verify_tls13(
         &self,
         message: &[u8],
         leaf: &CertificateDer<'_>,
@@ -167,12 +183,11 @@ impl PeerVerifier {
     }
 }
 
-/// TLS 1.2 is not offered, so its signatures are never asked about.
-fn no_tls12() -> rustls::Error {
-    rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled)
-}
-
 impl ClientCertVerifier for PeerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.demanded
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -183,17 +198,17 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify_in_handshake(leaf, intermediates)?;
+        self.judge_in_handshake(leaf, intermediates)?;
         Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
+        self.verify_tls12(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -202,7 +217,7 @@ impl ClientCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_signature(message, leaf, signature)
+        self.verify_tls13(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -219,17 +234,17 @@ impl ServerCertVerifier for PeerVerifier {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verify_in_handshake(leaf, intermediates)?;
+        self.judge_in_handshake(leaf, intermediates)?;
         Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        _message: &[u8],
-        _leaf: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(no_tls12())
+        self.verify_tls12(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -238,7 +253,7 @@ impl ServerCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_signature(message, leaf, signature)
+        self.verify_tls13(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -250,7 +265,7 @@ impl fmt::Debug for PeerVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerVerifier")
             .field("source", &self.source)
-            .field("authorizer", &self.authorizer)
+            .field("admission", &self.admission)
             .finish_non_exhaustive()
     }
 }

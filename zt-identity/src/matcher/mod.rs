@@ -3,9 +3,13 @@
 //! An [`Authorizer`] answers by SPIFFE ID alone. It is the coarse first question, asked in the
 //! handshake; what the caller may do is for policy. There is no default: whom to trust is stated.
 
+mod pattern;
+
 use std::sync::Arc;
 
 use zt_core::spiffe::{SpiffeId, SpiffeIdRef, TrustDomain};
+
+pub use self::pattern::{IdPattern, IdPatternError};
 
 /// A rule over proven SPIFFE IDs. A clone shares it; asking it allocates nothing.
 ///
@@ -36,6 +40,7 @@ enum Rule {
     OneOf(Arc<[SpiffeId]>),
     MemberOf(TrustDomain),
     Within(SpiffeId),
+    Matching(IdPattern),
     All(Arc<[Rule]>),
     Some(Arc<[Rule]>),
     Not(Arc<Rule>),
@@ -76,6 +81,12 @@ impl Authorizer {
     #[must_use]
     pub const fn within(prefix: SpiffeId) -> Self {
         Self(Rule::Within(prefix))
+    }
+
+    /// Every workload whose ID has this shape.
+    #[must_use]
+    pub const fn matching(pattern: IdPattern) -> Self {
+        Self(Rule::Matching(pattern))
     }
 
     /// Those whom both rules accept.
@@ -121,6 +132,7 @@ impl Rule {
             }
             Self::MemberOf(trust_domain) => id.trust_domain() == *trust_domain,
             Self::Within(prefix) => id.is_within(prefix.borrowed()),
+            Self::Matching(pattern) => pattern.matches(id),
             Self::All(rules) => rules.iter().all(|rule| rule.accepts(id)),
             Self::Some(rules) => rules.iter().any(|rule| rule.accepts(id)),
             Self::Not(rule) => !rule.accepts(id),

@@ -1,0 +1,169 @@
+// An OpenID provider that this project did not write: npm oidc-provider, on this machine alone.
+//
+//     oidc_provider.mjs [PORT]
+//
+// It reads lines from standard input and ends with it. The first line is its configuration, a JSON
+// object, empty for none:
+//
+//     redirect_uris, post_logout_redirect_uris    of the clients; loopback ones on port 8080
+//     id_token_alg                                RS256, PS256, ES256 or EdDSA
+//     iss                                         false leaves `iss` out of responses (RFC 9207)
+//
+// It answers with one line, its URL. Then "rotate" replaces every key by a new one of another name,
+// which is answered with "rotated".
+//
+// The client "web" has the secret "web-secret", the client "app" has none; both use PKCE. Each of
+// "es256", "rs256", "ps256" and "eddsa" below https://orders.example/ is a resource, named "orders"
+// in `aud`, whose tokens are signed so. Anyone signs in by typing a name; a code, any, makes it
+// `acr` urn:example:mfa.
+
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+import { exportJWK, generateKeyPair } from 'jose';
+
+// Standard output is for answers; what the provider warns of is right for a test.
+console.log = console.info = console.warn = console.error;
+const { Provider, interactionPolicy } = await import('oidc-provider');
+
+const ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA'];
+const MFA = 'urn:example:mfa';
+let generation = 0;
+
+async function key(alg) {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true, crv: alg === 'EdDSA' ? 'Ed25519' : undefined });
+  return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: `${alg.toLowerCase()}-${generation}` };
+}
+
+function policy() {
+  const policy = interactionPolicy.base();
+  const { Check } = interactionPolicy;
+  policy.get('login').checks.add(new Check('acr_not_met', 'another way to sign in is asked for', ({ oidc }) => {
+    const asked = oidc.params.acr_values?.split(' ');
+    return asked && !asked.includes(oidc.session.acr) ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT;
+  }));
+  return policy;
+}
+
+async function start(issuer, options) {
+  generation += 1;
+  const uris = {
+    redirect_uris: options.redirect_uris ?? ['http://127.0.0.1:8080/signed-in'],
+    post_logout_redirect_uris: options.post_logout_redirect_uris ?? ['http://127.0.0.1:8080/'],
+  };
+  const client = {
+    grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+    response_types: ['code'],
+    id_token_signed_response_alg: options.id_token_alg ?? 'ES256',
+    ...uris,
+  };
+  const provider = new Provider(issuer, {
+    jwks: { keys: await Promise.all(ALGORITHMS.map(key)) },
+    clients: [
+      { ...client, client_id: 'web', client_secret: 'web-secret' },
+      { ...client, client_id: 'other', client_secret: 'other-secret' },
+      { ...client, client_id: 'app', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] },
+    ],
+    cookies: { keys: [crypto.randomUUID()] },
+    acrValues: [MFA],
+    scopes: ['openid', 'offline_access', 'orders:read'],
+    claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+    conformIdTokenClaims: false,
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
+    enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
+    pkce: { required: () => true },
+    interactions: { policy: policy(), url: (_, { uid }) => `/interaction/${uid}` },
+    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    findAccount: (_, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: true }),
+    }),
+    // Everybody consents to everything.
+    loadExistingGrant: async (ctx) => {
+      const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
+      grant.addOIDCScope('openid email offline_access');
+      await grant.save();
+      return grant;
+    },
+    features: {
+      devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (_, resource) => ({
+          audience: 'orders',
+          scope: 'orders:read',
+          accessTokenFormat: 'jwt',
+          accessTokenTTL: 600,
+          jwt: { sign: { alg: ALGORITHMS.find((alg) => resource.endsWith(`/${alg.toLowerCase()}`)) } },
+        }),
+      },
+      rpInitiatedLogout: {
+        enabled: true,
+        // The page asks; the form of oidc-provider answers when its button is pressed.
+        logoutSource: (ctx, form) => {
+          ctx.body = page('Sign out', `<p>Sign out at this provider too?</p>${form}<button form="op.logoutForm" name="logout" value="yes">Sign out</button>`);
+        },
+      },
+    },
+  });
+  const callback = provider.callback();
+  return (request, response) => (request.url.startsWith('/interaction/')
+    ? interaction(provider, request, response).catch((error) => response.writeHead(400).end(`${error}`))
+    : callback(request, withoutIss(response, options.iss === false)));
+}
+
+// As providers that predate RFC 9207 answer.
+function withoutIss(response, leaveOut) {
+  if (leaveOut) {
+    const set = response.setHeader;
+    response.setHeader = function setHeader(name, value) {
+      const answer = name.toLowerCase() === 'location' ? value.replace(/[?&]iss=[^&]*/, '') : value;
+      return set.call(this, name, answer);
+    };
+  }
+  return response;
+}
+
+const page = (title, body) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title>
+<style>body{font:16px/1.5 sans-serif;max-width:22rem;margin:12vh auto;padding:0 1rem;color:#222}
+input{display:block;width:100%;box-sizing:border-box;font:inherit;padding:.4rem;margin:.2rem 0 1rem}
+button{font:inherit;padding:.4rem 1rem}</style><h1>${title}</h1>${body}`;
+
+async function interaction(provider, request, response) {
+  const { params, session } = await provider.interactionDetails(request, response);
+  const mfa = params.acr_values?.split(' ').includes(MFA);
+  if (request.method !== 'POST') {
+    const known = session?.accountId ?? params.login_hint ?? '';
+    response.setHeader('content-type', 'text/html');
+    response.end(page('Example provider', `<form method="post"><label>Your name<input name="login" required value="${known.replace(/[^\w.-]/g, '')}"></label>
+${mfa ? '<label>A code (any)<input name="code" required inputmode="numeric"></label>' : ''}<button>Continue</button></form>`));
+    return;
+  }
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  const form = new URLSearchParams(body);
+  if (form.get('login') === 'nobody') {
+    await provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'nobody signs in' });
+    return;
+  }
+  await provider.interactionFinished(request, response, {
+    login: { accountId: form.get('login'), amr: form.get('code') ? ['pwd', 'otp'] : ['pwd'], acr: form.get('code') ? MFA : undefined },
+  });
+}
+
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const options = JSON.parse((await lines.next()).value || '{}');
+let handler;
+const server = createServer((request, response) => handler(request, response));
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', async () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  handler = await start(issuer, options);
+  process.stdout.write(`${issuer}\n`);
+  for await (const line of lines) {
+    if (line === 'rotate') {
+      handler = await start(issuer, options);
+      process.stdout.write('rotated\n');
+    }
+  }
+  process.exit();
+});

@@ -1,0 +1,398 @@
+//! What was sent before (T-31, T-32).
+//!
+//! Whatever counts once is verified into an [`Unadmitted`], and [`Replay::admit`] makes it count:
+//!
+//! 1. its name is inserted into a [`ReplayStore`] in one step that also says whether it was absent:
+//!    of any number at the same time, one gets `true`;
+//! 2. the name stays there until the thing would be refused anyway;
+//! 3. a store that is full refuses what is new, and never forgets what still counts;
+//! 4. a store that cannot be asked, or does not answer in time, admits nothing.
+//!
+//! [`MemoryReplayStore`] is for one process. Where several replicas serve one URL they have to
+//! share a store, or each of them admits the same thing once: feature `redis`.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zt_core::fault::Fault;
+use zt_core::time::Timestamp;
+use zt_core::verified::Verified;
+
+use crate::possession::eventual::Eventual;
+use crate::unadmitted::{ReplayId, Replayed, Unadmitted};
+
+/// Remembers names of things that count once.
+pub trait ReplayStore: Send + Sync + fmt::Debug {
+    /// Inserts a name that is to be remembered until then, that moment included, and says whether
+    /// it was absent. Of several calls for one name at the same time, one is told `true`.
+    fn insert_if_absent(
+        &self,
+        id: &ReplayId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Eventual<Result<bool, ReplayStoreError>>;
+
+    /// Forgets a name, because what it is the name of could not be acted on: it may come again.
+    fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>>;
+}
+
+/// Why a store cannot tell whether a name is new.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayStoreError {
+    /// There is no room, and what is there still counts.
+    #[error("the replay store is full")]
+    Full,
+    /// The store cannot be reached, or does not answer in time.
+    #[error("the replay store is not available: {reason}")]
+    Unavailable {
+        /// What went wrong, as the client of the store says.
+        reason: String,
+    },
+}
+
+impl ReplayStoreError {
+    /// Whose fault it is: that of the store, or of whoever sized it.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Authority
+    }
+
+    /// What it is called in records and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Full => "replay_store_full",
+            Self::Unavailable { .. } => "replay_store_unavailable",
+        }
+    }
+}
+
+/// Admits things that count once. A clone shares the store.
+///
+/// ```
+/// use zt_core::time::Timestamp;
+/// use zt_core::verified::Verified;
+/// use zt_identity::oidc::logout_token::LogoutToken;
+/// use zt_identity::possession::replay::{AdmitError, Replay};
+/// use zt_identity::unadmitted::Unadmitted;
+///
+/// async fn admit(
+///     token: Unadmitted<LogoutToken>,
+///     replay: &Replay,
+///     now: Timestamp,
+/// ) -> Result<Verified<LogoutToken>, AdmitError> {
+///     replay.admit(token, now).await
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Replay(Arc<dyn ReplayStore>);
+
+impl Replay {
+    /// Remembers in this store.
+    #[must_use]
+    pub fn new(store: impl ReplayStore + 'static) -> Self {
+        Self(Arc::new(store))
+    }
+
+    /// Remembers up to about as many names as this in the memory of this process.
+    #[must_use]
+    pub fn in_memory(capacity: usize) -> Self {
+        Self::new(MemoryReplayStore::new(capacity))
+    }
+
+    /// Admits a thing that was not sent before.
+    ///
+    /// # Errors
+    ///
+    /// [`AdmitError`] when it was, and when nobody can tell.
+    pub fn admit<T: Send + 'static>(
+        &self,
+        thing: Unadmitted<T>,
+        now: Timestamp,
+    ) -> Eventual<Result<Verified<T>, AdmitError>> {
+        let inserted = self.0.insert_if_absent(thing.id(), thing.until(), now);
+        inserted.map(|absent| {
+            let absent = absent?;
+            Ok(thing.admit(|_, _| absent)?)
+        })
+    }
+
+    /// Forgets that a thing of this name was sent: it was admitted, and could not be acted on.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayStoreError`] when the store cannot.
+    pub fn forget(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {
+        self.0.remove(id)
+    }
+}
+
+/// Why a thing that counts once is not admitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// It was sent before.
+    #[error(transparent)]
+    Replayed(#[from] Replayed),
+    /// Nobody can tell whether it was.
+    #[error(transparent)]
+    Store(#[from] ReplayStoreError),
+}
+
+impl AdmitError {
+    /// Whose fault it is: the sender's, or the store's.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Replayed(replayed) => replayed.fault(),
+            Self::Store(error) => error.fault(),
+        }
+    }
+
+    /// What it is called in records and metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Replayed(replayed) => replayed.reason(),
+            Self::Store(error) => error.reason(),
+        }
+    }
+}
+
+/// Shards of a store of any size to speak of: two threads rarely want the same one.
+const SHARDS: usize = 64;
+/// Names that are over and make room at each insertion, at most: two for one, so that they go
+/// sooner than they come, and nobody holds a lock for long.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
+/// Remembers names in the memory of this process.
+///
+/// It is divided into shards with a lock each. A name has one shard, by its bits, which are those
+/// of a digest; where that is full of names that still count, what is new is refused.
+pub struct MemoryReplayStore {
+    // INVARIANT: not empty.
+    shards: Box<[Mutex<Shard>]>,
+    shard_capacity: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    // INVARIANT: the names in the heap are those in the set, each once, but for those that were
+    // removed from the set by name.
+    names: HashSet<ReplayId>,
+    by_end: BinaryHeap<Reverse<End>>,
+}
+
+/// Ordered by time first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    until: Timestamp,
+    name: [u8; 32],
+}
+
+impl MemoryReplayStore {
+    /// With room for about as many names as this: where it is more than a few thousand, it is
+    /// divided, and the first shard is full a few per cent before the last.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let count = if capacity < SHARDS.saturating_mul(SHARDS) { 1 } else { SHARDS };
+        let shards = (0..count).map(|_| Mutex::default()).collect();
+        Self { shards, shard_capacity: capacity.div_ceil(count) }
+    }
+
+    /// How many names are remembered, those among them that are over and not yet gone.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let len = |shard: &Mutex<Shard>| lock(shard).names.len();
+        self.shards.iter().map(len).fold(0, usize::saturating_add)
+    }
+
+    /// Whether no name is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, id: &ReplayId) -> Option<&Mutex<Shard>> {
+        let bits = usize::from(id.as_bytes().first().copied().unwrap_or_default());
+        self.shards.get(bits.checked_rem(self.shards.len())?)
+    }
+
+    fn insert(
+        &self,
+        id: &ReplayId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, ReplayStoreError> {
+        let shard = self.shard(id).ok_or(ReplayStoreError::Full)?;
+        lock(shard).insert(id, until, now, self.shard_capacity)
+    }
+}
+
+/// A shard is whole between any two of its statements, so a panic elsewhere says nothing about it.
+fn lock(shard: &Mutex<Shard>) -> std::sync::MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shard {
+    fn insert(
+        &mut self,
+        id: &ReplayId,
+        until: Timestamp,
+        now: Timestamp,
+        capacity: usize,
+    ) -> Result<bool, ReplayStoreError> {
+        self.forget_what_is_over(now);
+        if self.names.contains(id) {
+            return Ok(false);
+        }
+        if self.names.len() >= capacity {
+            return Err(ReplayStoreError::Full);
+        }
+        self.names.insert(*id);
+        self.by_end.push(Reverse(End { until, name: *id.as_bytes() }));
+        Ok(true)
+    }
+
+    fn forget_what_is_over(&mut self, now: Timestamp) {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some(Reverse(first)) = self.by_end.peek() else { return };
+            if now <= first.until {
+                return;
+            }
+            let name = first.name;
+            self.by_end.pop();
+            self.names.remove(&ReplayId::from_bytes(name));
+        }
+    }
+
+    fn remove(&mut self, id: &ReplayId) {
+        if self.names.remove(id) {
+            self.by_end.retain(|Reverse(end)| end.name != *id.as_bytes());
+        }
+    }
+}
+
+impl ReplayStore for MemoryReplayStore {
+    fn insert_if_absent(
+        &self,
+        id: &ReplayId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Eventual<Result<bool, ReplayStoreError>> {
+        Eventual::ready(self.insert(id, until, now))
+    }
+
+    fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {
+        if let Some(shard) = self.shard(id) {
+            lock(shard).remove(id);
+        }
+        Eventual::ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for MemoryReplayStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let capacity = self.shard_capacity.saturating_mul(self.shards.len());
+        f.debug_struct("MemoryReplayStore").field("capacity", &capacity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn id(n: u32) -> ReplayId {
+        ReplayId::of("test", "issuer", &n.to_string())
+    }
+
+    fn after(secs: u64) -> Timestamp {
+        NOW.saturating_add(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn a_full_store_refuses_what_is_new_and_remembers_what_it_has() {
+        let store = MemoryReplayStore::new(2);
+        assert_eq!(store.insert(&id(1), after(10), NOW), Ok(true));
+        assert_eq!(store.insert(&id(2), after(20), NOW), Ok(true));
+        assert_eq!(store.insert(&id(3), after(90), NOW), Err(ReplayStoreError::Full));
+        assert_eq!(store.insert(&id(1), after(10), NOW), Ok(false));
+        assert_eq!(store.insert(&id(3), after(90), after(10)), Err(ReplayStoreError::Full));
+        assert_eq!(store.insert(&id(3), after(90), after(11)), Ok(true));
+        assert_eq!(store.insert(&id(2), after(20), after(11)), Ok(false));
+    }
+
+    #[test]
+    fn a_store_without_room_admits_nothing() {
+        let store = MemoryReplayStore::new(0);
+        assert_eq!(store.insert(&id(1), after(10), NOW), Err(ReplayStoreError::Full));
+    }
+
+    #[test]
+    fn a_large_store_takes_nearly_all_it_has_room_for() {
+        let store = MemoryReplayStore::new(50_000);
+        let refused = (0..50_000).find(|n| store.insert(&id(*n), after(10), NOW).is_err());
+        assert!(refused.is_none_or(|n| n > 45_000), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_over_goes_as_the_new_comes() {
+        let store = MemoryReplayStore::new(1_000);
+        for n in 0..100_000 {
+            let now = after(u64::from(n));
+            assert_eq!(
+                store.insert(&id(n), now.saturating_add(Duration::from_secs(60)), now),
+                Ok(true)
+            );
+        }
+        assert!(store.len() <= 62, "{}", store.len());
+    }
+
+    #[test]
+    fn a_thing_is_admitted_once_and_again_when_it_is_forgotten() {
+        let replay = Replay::in_memory(10);
+        let admit = || {
+            let thing = Unadmitted::new("thing", id(1), after(10));
+            replay.admit(thing, NOW).into_ready().unwrap()
+        };
+        assert_eq!(*admit().unwrap(), "thing");
+        assert_eq!(admit(), Err(AdmitError::Replayed(Replayed)));
+        replay.forget(&id(1)).into_ready().unwrap().unwrap();
+        assert!(admit().is_ok());
+        let full = Replay::in_memory(0).admit(Unadmitted::new((), id(1), after(10)), NOW);
+        let error = full.into_ready().unwrap().unwrap_err();
+        assert_eq!((error.fault(), error.reason()), (Fault::Authority, "replay_store_full"));
+    }
+
+    proptest! {
+        /// Against a list of everything that was ever inserted.
+        #[test]
+        fn no_name_is_admitted_twice_while_it_counts(
+            steps in proptest::collection::vec((0u32..8, 0u64..40, 0u64..3), 1..200),
+        ) {
+            let store = MemoryReplayStore::new(6);
+            let mut known: Vec<(u32, Timestamp)> = Vec::new();
+            let mut now = NOW;
+            for (name, life, pause) in steps {
+                now = now.saturating_add(Duration::from_secs(pause));
+                let until = now.saturating_add(Duration::from_secs(life));
+                let counts = known.iter().any(|(other, end)| *other == name && now <= *end);
+                let answer = store.insert(&id(name), until, now);
+                prop_assert!(!(counts && answer == Ok(true)));
+                if answer == Ok(true) {
+                    known.push((name, until));
+                }
+                prop_assert!(store.len() <= 6);
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the lease of a connection rests on.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls_pki_types::CertificateDer;
+use zt_core::lease::{Ended, Lease, Leases, Support};
+use zt_core::peer::Peer;
+use zt_core::time::{Clock, Timestamp};
+use zt_core::verified::Verified;
+
+use super::error::HandshakeError;
+use super::settings::Lasting;
+use crate::events::Counts;
+use crate::verifier::{PeerVerifier, Refused, Standing};
+
+/// How long a verdict lasts while nothing changes but the time: roots, intermediates and lists
+/// expire within it.
+const VERDICT_AGE: Duration = Duration::from_secs(60);
+/// How much earlier a connection may end, at most.
+const MAX_JITTER: Duration = Duration::from_secs(300);
+
+/// The open connections of one acceptor or connector.
+#[derive(Clone)]
+pub(super) struct Connections {
+    leases: Leases,
+    clock: Arc<dyn Clock>,
+    lasting: Lasting,
+    counts: Arc<Counts>,
+    jitter: Arc<Jitter>,
+}
+
+/// What a stream holds of its connection.
+pub(super) struct Watched {
+    pub(super) lease: Lease,
+    pub(super) grace: Duration,
+    pub(super) _open: Open,
+}
+
+/// Counted as open while it is there.
+pub(super) struct Open(Arc<Counts>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+impl Connections {
+    pub(super) fn new(clock: Arc<dyn Clock>, lasting: Lasting, counts: Arc<Counts>) -> Self {
+        let leases = Leases::new(Arc::clone(&clock), lasting.recheck);
+        Self { leases, clock, lasting, counts, jitter: Arc::default() }
+    }
+
+    pub(super) const fn grace(&self) -> Duration {
+        self.lasting.grace
+    }
+
+    #[cfg(feature = "serve")]
+    pub(super) const fn with_grace(mut self, grace: Duration) -> Self {
+        self.lasting.grace = grace;
+        self
+    }
+
+    /// Takes a connection in whose handshake has just finished.
+    pub(super) fn register(
+        &self,
+        proof: Option<(Arc<PeerVerifier>, Verified<Peer>, Standing)>,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Watched, HandshakeError> {
+        let now = self.clock.now();
+        let expires = proof.as_ref().map(|(_, peer, _)| peer.validity().remaining(now));
+        let (lasts, over) = match expires {
+            Some(expires) if expires < self.lasting.max_age => (expires, Ended::Expired),
+            Some(_) | None => (self.lasting.max_age, Ended::MaxAge),
+        };
+        let lasts = lasts.saturating_sub(self.jitter.of(lasts));
+        let peer = proof.as_ref().map(|(_, peer, _)| peer.clone());
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        let support = Connection {
+            until: now.saturating_add(lasts),
+            began: Instant::now(),
+            lasts,
+            over,
+            proof: proof.map(|(verifier, peer, standing)| Proof {
+                verifier,
+                peer,
+                chain,
+                verdict: Mutex::new((standing, Instant::now())),
+            }),
+            counts: Arc::clone(&self.counts),
+        };
+        let lease = self.leases.grant(support).map_err(HandshakeError::Unwatched)?;
+        self.counts.admitted(peer.as_ref());
+        let open = Open(Arc::clone(&self.counts));
+        Ok(Watched { lease, grace: self.lasting.grace, _open: open })
+    }
+}
+
+/// One open connection.
+struct Connection {
+    until: Timestamp,
+    // Time that nobody sets, for the same end.
+    began: Instant,
+    lasts: Duration,
+    over: Ended,
+    proof: Option<Proof>,
+    counts: Arc<Counts>,
+}
+
+struct Proof {
+    verifier: Arc<PeerVerifier>,
+    peer: Verified<Peer>,
+    chain: Box<[CertificateDer<'static>]>,
+    verdict: Mutex<(Standing, Instant)>,
+}
+
+impl Support for Connection {
+    fn check(&self, now: Timestamp) -> Result<(), Ended> {
+        let peer = self.proof.as_ref().map(|proof| &proof.peer);
+        if now >= self.until || self.began.elapsed() >= self.lasts {
+            self.counts.ended(peer, self.over, None);
+            return Err(self.over);
+        }
+        let Some(proof) = &self.proof else { return Ok(()) };
+        proof.check().map_err(|refused| {
+            self.counts.ended(peer, Ended::Identity, Some(&refused));
+            Ended::Identity
+        })
+    }
+}
+
+impl Proof {
+    fn check(&self) -> Result<(), Refused> {
+        let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
+        let (standing, at) = *verdict;
+        let anew = at.elapsed() >= VERDICT_AGE;
+        let now = self.verifier.still(&self.chain, standing, anew)?;
+        if anew || now != standing {
+            *verdict = (now, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// Connections that come together do not leave together.
+#[derive(Default)]
+struct Jitter {
+    random: RandomState,
+    counter: AtomicU64,
+}
+
+impl Jitter {
+    /// Up to a tenth of a time.
+    fn of(&self, time: Duration) -> Duration {
+        let draw = self.random.hash_one(self.counter.fetch_add(1, Ordering::Relaxed));
+        let part = u32::try_from(draw >> 32).unwrap_or(0);
+        let most = time.checked_div(10).unwrap_or(time).min(MAX_JITTER);
+        most.saturating_mul(part).checked_div(u32::MAX).unwrap_or(most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_of_the_time_is_the_most_that_is_taken_and_it_is_spread() {
+        let (jitter, hour) = (Jitter::default(), Duration::from_secs(3_600));
+        let drawn: Vec<_> = (0..1_000).map(|_| jitter.of(hour)).collect();
+        assert!(drawn.iter().all(|taken| *taken <= MAX_JITTER));
+        assert!(drawn.iter().filter(|taken| **taken < MAX_JITTER / 2).count() > 300);
+        assert!(drawn.iter().filter(|taken| **taken > MAX_JITTER / 2).count() > 300);
+        assert!(jitter.of(Duration::from_secs(10)) <= Duration::from_secs(1));
+        assert_eq!(jitter.of(Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -1,0 +1,8 @@
+//! Both ends of connections, over in-memory streams.
+#![cfg(feature = "tokio")]
+
+mod attacks;
+mod builders;
+mod continuous;
+mod events;
+mod support;
