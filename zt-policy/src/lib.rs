@@ -66,7 +66,8 @@
 //! | the ancestors of an entity of a request | [`compile::MAX_ANCESTORS`] |
 //! | the texts of a request | [`decide::MAX_TEXT`] bytes |
 //! | the members of the sets of a request; the fields of its records | [`decide::MAX_ITEMS`] |
-//! | the entities that a request knows | [`decide::MAX_OVERLAY`] |
+//! | the entities that a request knows; their parents | [`decide::MAX_OVERLAY`]; [`decide::MAX_ITEMS`] |
+//! | the work of one question: policies, nodes, members | [`decide::MAX_WORK`] |
 //!
 //! What is read beyond a limit is refused; a request beyond one is denied as an error.
 //!
