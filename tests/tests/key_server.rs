@@ -521,7 +521,7 @@ struct OwnClient {
 }
 
 impl HttpClient for OwnClient {
-    fn get(&self, request: http::Request<()>) -> ClientAnswer<'_> {
+    fn send(&self, request: http::Request<axum::body::Bytes>) -> ClientAnswer<'_> {
         let url = request.uri().to_string();
         self.asked.lock().unwrap().push(url.clone());
         let found = self.documents.iter().find(|(known, _)| *known == url);
