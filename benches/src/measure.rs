@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Repetitions of each piece of work, in turns; fewer where one takes long.
 const ROUNDS: usize = 201;
-const FEWEST_ROUNDS: usize = 5;
+const FEWEST_ROUNDS: usize = 3;
 /// How long all repetitions of a piece of work take, about, where each of them takes long.
 const LONGEST: Duration = Duration::from_secs(2);
 /// How long one repetition takes at least: long beside the clock, and short beside the slice of

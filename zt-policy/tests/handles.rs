@@ -54,10 +54,8 @@ fn a_handle_of_another_program_is_looked_up_again_and_never_misread() {
                 let by_handle = asked.rule(&mut scratch, &query, DENY).policy();
                 let plain = request(principal, resource);
                 let by_name = asked.decide(&mut scratch, &plain, &Entities::new(), DENY);
-                let expected = match &by_name {
-                    Outcome::Allow { policy } => Some(&**policy),
-                    _ => None,
-                };
+                let expected =
+                    if let Outcome::Allow { policy } = &by_name { Some(&**policy) } else { None };
                 assert_eq!(by_handle, expected, "{principal} {resource}");
             }
         }
