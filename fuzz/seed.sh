@@ -33,6 +33,19 @@ for path in [
 ]:
     seed("normal_path", path)
 
+# What a browser brings: to return to, to end a login with; and what was stored of one.
+for text in [
+    "/orders/42?tab=items", "//evil.test", "/\\evil.test", "/\t/evil.test", "/.//evil.test",
+    "code=c&state=kT7qJ&iss=http%3A%2F%2Flocalhost%3A1", "error=access_denied&state=kT7qJ",
+    "state=a&state=b", "code=%ff&c%6fde=+", "&&=&code",
+    compact({
+        "issuer": "http://localhost:1", "client_id": "c", "state": "s", "nonce": "n",
+        "verifier": "v", "until": 1, "return_to": "/a", "acr_values": ["mfa"], "max_age": 300,
+        "subject": "alice",
+    }),
+]:
+    seed("login", text)
+
 # Where requests come from.
 for header in [
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
@@ -134,6 +147,50 @@ common = {"iss": "https://i.test", "aud": "c", "sub": "s", "iat": 1_800_000_000,
 logout = {"http://schemas.openid.net/event/backchannel-logout": {}}
 for own in [{"nonce": "n", "azp": "c"}, {"jti": "1", "sid": "2", "events": logout}, {"events": {}}]:
     seed("oidc_tokens", compact(common | own))
+
+# Issuers: what they publish, what is configured for them, what their tokens say.
+for uri in ["https://keys.example.com/jwks", "http://keys.example.com", "https://u@keys.example.com"]:
+    seed("discovery", compact({
+        "issuer": "https://login.example.com", "jwks_uri": uri, "scopes_supported": ["openid"],
+        "authorization_endpoint": "https://login.example.com/authorize",
+    }))
+configuration = """apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer:
+    url: https://a.test
+    discoveryURL: https://d.test/.well-known/openid-configuration
+    audiences: [orders, "orders-admin"]
+    audienceMatchPolicy: MatchAny
+    signingAlgorithms: [ES256]
+    tokenTypes: [at+jwt, JWT]
+    leewaySeconds: 5
+    maxLifetimeSeconds: 600
+  claimValidationRules:
+  - {claim: hd, requiredValue: example.com}
+  claimMappings:
+    username: {claim: email, prefix: "a:"}
+    groups: {claim: [realm, groups], prefix: "a:"}
+    roles: {claim: roles, prefix: "a:"}
+    scopes: {claim: scp}
+    uid: {claim: sub}
+    extra:
+    - {key: tenant, claim: tid}
+  userValidationRules:
+  - {field: groups, forbiddenPrefix: "a:system"}
+"""
+lines = configuration.splitlines(keepends=True)
+seed("issuer_configuration", configuration)
+for number in range(len(lines)):
+    seed("issuer_configuration", "".join(lines[:number] + lines[number + 1:]))
+for issuer in ["https://a.test", "https://b.test", "https://c.test"]:
+    claims = {
+        "iss": issuer, "aud": "orders", "sub": "alice", "exp": 1800000300, "hd": "example.com",
+        "email": "alice@example.com", "email_verified": True, "realm": {"groups": ["g"]},
+        "roles": ["r"], "scp": ["read"], "tid": "acme",
+    }
+    for without in [None, *claims]:
+        seed("several_issuers", compact({k: v for k, v in claims.items() if k != without}))
 
 # Proofs, URLs, events.
 proof = {"jti": "1", "htm": "GET", "htu": "https://a.test/", "iat": 0, "nonce": "n",

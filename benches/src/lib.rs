@@ -19,19 +19,33 @@ mod row;
 
 use std::hint::black_box;
 
-use measure::{Work, measure};
-use row::Row;
+use measure::{Cost, Work, measure};
+use row::{Measured, Row};
 
 /// One piece of work, done by us and by others.
 pub struct Scenario {
     name: &'static str,
-    ours: Work,
+    // What it takes to do the work is put together when it is asked for.
+    prepare: Option<Box<dyn FnOnce() -> Works>>,
+}
+
+/// The work of a scenario.
+pub struct Works {
+    ours: Kind,
     peers: Vec<Peer>,
+}
+
+/// What is measured.
+enum Kind {
+    /// Time and allocations.
+    Time(Work),
+    /// Bytes that are kept.
+    Memory(Box<dyn FnMut() -> u64>),
 }
 
 struct Peer {
     name: &'static str,
-    work: Result<Work, &'static str>,
+    work: Result<Kind, &'static str>,
 }
 
 impl std::fmt::Debug for Scenario {
@@ -40,16 +54,64 @@ impl std::fmt::Debug for Scenario {
     }
 }
 
+impl std::fmt::Debug for Works {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Works").field("peers", &self.peers.len()).finish_non_exhaustive()
+    }
+}
+
 impl Scenario {
     /// A scenario named `<area>/<case>` and our way to do its work once.
     pub fn new<T>(name: &'static str, ours: impl FnMut() -> T + 'static) -> Self {
-        Self { name, ours: work(ours), peers: Vec::new() }
+        Self::of(name, || Works::new(ours))
+    }
+
+    /// A scenario named `<area>/<case>` whose work is put together only if it is measured.
+    pub fn of(name: &'static str, prepare: impl FnOnce() -> Works + 'static) -> Self {
+        Self { name, prepare: Some(Box::new(prepare)) }
+    }
+
+    /// A peer's way to do the same work once.
+    #[must_use]
+    pub fn peer<T>(self, name: &'static str, theirs: impl FnMut() -> T + 'static) -> Self {
+        self.with(move |works| works.peer(name, theirs))
+    }
+
+    /// A peer that cannot do this work, and why.
+    #[must_use]
+    pub fn peer_cannot(self, name: &'static str, reason: &'static str) -> Self {
+        self.with(move |works| works.peer_cannot(name, reason))
+    }
+
+    fn with(mut self, add: impl FnOnce(Works) -> Works + 'static) -> Self {
+        let prepare = self.prepare.take().expect("nothing has run yet");
+        Self { prepare: Some(Box::new(|| add(prepare()))), ..self }
+    }
+
+    fn works(&mut self) -> Works {
+        (self.prepare.take().expect("a scenario runs once"))()
+    }
+}
+
+impl Works {
+    /// Our way to do the work once.
+    pub fn new<T>(ours: impl FnMut() -> T + 'static) -> Self {
+        Self { ours: Kind::Time(work(ours)), peers: Vec::new() }
+    }
+
+    /// What we make and keep, whose memory is measured.
+    pub fn memory<T>(ours: impl FnMut() -> T + 'static) -> Self {
+        Self { ours: Kind::Memory(kept(ours)), peers: Vec::new() }
     }
 
     /// A peer's way to do the same work once.
     #[must_use]
     pub fn peer<T>(mut self, name: &'static str, theirs: impl FnMut() -> T + 'static) -> Self {
-        self.peers.push(Peer { name, work: Ok(work(theirs)) });
+        let work = match self.ours {
+            Kind::Time(_) => Kind::Time(work(theirs)),
+            Kind::Memory(_) => Kind::Memory(kept(theirs)),
+        };
+        self.peers.push(Peer { name, work: Ok(work) });
         self
     }
 
@@ -60,12 +122,12 @@ impl Scenario {
         self
     }
 
-    fn run(&mut self) -> Vec<Row> {
-        let mut works: Vec<&mut Work> = vec![&mut self.ours];
-        works.extend(self.peers.iter_mut().filter_map(|peer| peer.work.as_mut().ok()));
-        let mut measured = measure(&mut works).into_iter();
+    fn run(mut self, scenario: &'static str) -> Vec<Row> {
+        let mut kinds: Vec<&mut Kind> = vec![&mut self.ours];
+        kinds.extend(self.peers.iter_mut().filter_map(|peer| peer.work.as_mut().ok()));
+        let mut measured = measure_all(kinds).into_iter();
         let ours = measured.next().expect("our own work is always measured");
-        let row = |peer| Row { scenario: self.name, ours, peer };
+        let row = |peer| Row { scenario, ours, peer };
         if self.peers.is_empty() {
             return vec![row(None)];
         }
@@ -78,17 +140,39 @@ impl Scenario {
 
     /// The work of `peer`, or ours.
     fn work(&mut self, peer: Option<&str>) -> Option<&mut Work> {
-        match peer {
-            None => Some(&mut self.ours),
-            Some(name) => self.peers.iter_mut().find(|peer| peer.name == name)?.work.as_mut().ok(),
+        let kind = match peer {
+            None => &mut self.ours,
+            Some(name) => {
+                self.peers.iter_mut().find(|peer| peer.name == name)?.work.as_mut().ok()?
+            }
+        };
+        match kind {
+            Kind::Time(work) => Some(work),
+            Kind::Memory(_) => None,
         }
     }
+}
+
+fn measure_all(kinds: Vec<&mut Kind>) -> Vec<Measured> {
+    let (mut works, mut kept) = (Vec::new(), Vec::new());
+    for kind in kinds {
+        match kind {
+            Kind::Time(work) => works.push(work),
+            Kind::Memory(make) => kept.push(Measured::Bytes(make())),
+        }
+    }
+    let costs = if works.is_empty() { Vec::new() } else { measure(&mut works) };
+    costs.into_iter().map(|cost: Cost| Measured::Time(cost)).chain(kept).collect()
 }
 
 fn work<T>(mut work: impl FnMut() -> T + 'static) -> Work {
     Box::new(move || {
         black_box(work());
     })
+}
+
+fn kept<T>(mut make: impl FnMut() -> T + 'static) -> Box<dyn FnMut() -> u64> {
+    Box::new(move || measure::kept(&mut make))
 }
 
 /// Does what the command line says: measures the scenarios that it names, all of them by default.
@@ -115,7 +199,8 @@ fn report(scenarios: &mut [Scenario], names: &[&str], show: impl Fn(&Row) -> Str
     let named = |it: &Scenario| names.is_empty() || names.iter().any(|name| it.name.contains(name));
     let mut ran = None;
     for scenario in scenarios.iter_mut().filter(|scenario| named(scenario)) {
-        scenario.run().iter().for_each(|row| println!("{}", show(row)));
+        let name = scenario.name;
+        scenario.works().run(name).iter().for_each(|row| println!("{}", show(row)));
         ran = Some(());
     }
     ran
@@ -124,6 +209,6 @@ fn report(scenarios: &mut [Scenario], names: &[&str], show: impl Fn(&Row) -> Str
 fn once(scenarios: &mut [Scenario], name: &str, times: &str, peer: Option<&&str>) -> Option<()> {
     let times = times.parse().ok()?;
     let scenario = scenarios.iter_mut().find(|scenario| scenario.name == name)?;
-    measure::repeat(scenario.work(peer.copied())?, times);
+    measure::repeat(scenario.works().work(peer.copied())?, times);
     Some(())
 }

@@ -8,32 +8,37 @@ use crate::measure::Cost;
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) scenario: &'static str,
-    pub(crate) ours: Cost,
-    pub(crate) peer: Option<(&'static str, Result<Cost, &'static str>)>,
+    pub(crate) ours: Measured,
+    pub(crate) peer: Option<(&'static str, Result<Measured, &'static str>)>,
+}
+
+/// What was measured of one side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Measured {
+    /// What one operation costs.
+    Time(Cost),
+    /// What is kept.
+    Bytes(u64),
 }
 
 /// The line above all rows.
 pub(crate) fn head() -> String {
     format!(
-        "{:<28} {:>12} {:>8}   {:<24} {:>12} {:>8} {:>10}",
-        "scenario", "ours", "allocs", "peer", "peer's", "allocs", "ratio"
+        "{:<28} {:>10} {:>10} {:>7}   {:<24} {:>10} {:>10} {:>8} {:>10}",
+        "scenario", "ours", "p99", "allocs", "peer", "peer's", "p99", "allocs", "ratio"
     )
 }
 
 impl Row {
     pub(crate) fn json(&self) -> Value {
-        let mut object = serde_json::json!({
-            "scenario": self.scenario,
-            "ours_ns": round(self.ours.ns),
-            "ours_allocs": round(self.ours.allocs),
-        });
+        let mut object = serde_json::json!({ "scenario": self.scenario });
+        self.ours.put(&mut object, "ours");
         match self.peer {
             None => {}
-            Some((name, Ok(cost))) => {
+            Some((name, Ok(measured))) => {
                 object["peer"] = name.into();
-                object["peer_ns"] = round(cost.ns).into();
-                object["peer_allocs"] = round(cost.allocs).into();
-                object["ratio"] = round(cost.ns / self.ours.ns).into();
+                measured.put(&mut object, "peer");
+                object["ratio"] = round(self.ours.ratio(measured)).into();
             }
             Some((name, Err(reason))) => {
                 object["peer"] = name.into();
@@ -44,17 +49,47 @@ impl Row {
     }
 
     pub(crate) fn line(&self) -> String {
-        let (took, allocs) = (time(self.ours.ns), round(self.ours.allocs));
-        let ours = format!("{:<28} {took:>12} {allocs:>8}", self.scenario);
+        let [took, p99, allocs] = self.ours.columns();
+        let ours = format!("{:<28} {took:>10} {p99:>10} {allocs:>7}", self.scenario);
         match self.peer {
             None => ours,
-            Some((name, Ok(cost))) => format!(
-                "{ours}   {name:<24} {:>12} {:>8} {:>9.2}x",
-                time(cost.ns),
-                round(cost.allocs),
-                cost.ns / self.ours.ns
-            ),
+            Some((name, Ok(measured))) => {
+                let [took, p99, allocs] = measured.columns();
+                let ratio = self.ours.ratio(measured);
+                format!("{ours}   {name:<24} {took:>10} {p99:>10} {allocs:>8} {ratio:>9.2}x")
+            }
             Some((name, Err(reason))) => format!("{ours}   {name:<24} cannot: {reason}"),
+        }
+    }
+}
+
+impl Measured {
+    fn put(self, object: &mut Value, whose: &str) {
+        match self {
+            Self::Time(cost) => {
+                object[format!("{whose}_ns")] = round(cost.ns).into();
+                object[format!("{whose}_p99_ns")] = round(cost.p99).into();
+                object[format!("{whose}_allocs")] = round(cost.allocs).into();
+            }
+            Self::Bytes(bytes) => object[format!("{whose}_bytes")] = bytes.into(),
+        }
+    }
+
+    fn columns(self) -> [String; 3] {
+        match self {
+            Self::Time(cost) => [time(cost.ns), time(cost.p99), round(cost.allocs).to_string()],
+            Self::Bytes(bytes) => [format!("{:.1} MB", bytes as f64 / 1e6), "".into(), "".into()],
+        }
+    }
+
+    fn ratio(self, peer: Self) -> f64 {
+        peer.size() / self.size()
+    }
+
+    fn size(self) -> f64 {
+        match self {
+            Self::Time(cost) => cost.ns,
+            Self::Bytes(bytes) => bytes as f64,
         }
     }
 }

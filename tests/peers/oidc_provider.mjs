@@ -6,16 +6,16 @@
 // object, empty for none:
 //
 //     redirect_uris, post_logout_redirect_uris    of the clients; loopback ones on port 8080
-//     id_token_alg                                RS256, PS256, ES256 or EdDSA
-//     iss                                         false leaves `iss` out of responses (RFC 9207)
+//     algorithms                                  that it has keys for, of ES256, RS256, PS256, EdDSA
+//     id_token_alg                                that it signs ID tokens with, ES256
 //
 // It answers with one line, its URL. Then "rotate" replaces every key by a new one of another name,
 // which is answered with "rotated".
 //
 // The client "web" has the secret "web-secret", the client "app" has none; both use PKCE. Each of
 // "es256", "rs256", "ps256" and "eddsa" below https://orders.example/ is a resource, named "orders"
-// in `aud`, whose tokens are signed so. Anyone signs in by typing a name; a code, any, makes it
-// `acr` urn:example:mfa.
+// in `aud`, whose tokens are signed so. Anyone but "nobody" signs in by typing a name. Where `acr`
+// urn:example:mfa is asked for, so is a code, and any will do.
 
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
@@ -48,7 +48,7 @@ async function start(issuer, options) {
   generation += 1;
   const uris = {
     redirect_uris: options.redirect_uris ?? ['http://127.0.0.1:8080/signed-in'],
-    post_logout_redirect_uris: options.post_logout_redirect_uris ?? ['http://127.0.0.1:8080/'],
+    post_logout_redirect_uris: options.post_logout_redirect_uris ?? ['http://127.0.0.1:8080/signed-out'],
   };
   const client = {
     grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
@@ -57,7 +57,7 @@ async function start(issuer, options) {
     ...uris,
   };
   const provider = new Provider(issuer, {
-    jwks: { keys: await Promise.all(ALGORITHMS.map(key)) },
+    jwks: { keys: await Promise.all((options.algorithms ?? ALGORITHMS).map(key)) },
     clients: [
       { ...client, client_id: 'web', client_secret: 'web-secret' },
       { ...client, client_id: 'other', client_secret: 'other-secret' },
@@ -69,9 +69,10 @@ async function start(issuer, options) {
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
-    enabledJWA: { idTokenSigningAlgValues: ALGORITHMS },
+    enabledJWA: { idTokenSigningAlgValues: options.algorithms ?? ALGORITHMS },
     pkce: { required: () => true },
     interactions: { policy: policy(), url: (_, { uid }) => `/interaction/${uid}` },
+    rotateRefreshToken: true,
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
     findAccount: (_, id) => ({
       accountId: id,
@@ -109,19 +110,7 @@ async function start(issuer, options) {
   const callback = provider.callback();
   return (request, response) => (request.url.startsWith('/interaction/')
     ? interaction(provider, request, response).catch((error) => response.writeHead(400).end(`${error}`))
-    : callback(request, withoutIss(response, options.iss === false)));
-}
-
-// As providers that predate RFC 9207 answer.
-function withoutIss(response, leaveOut) {
-  if (leaveOut) {
-    const set = response.setHeader;
-    response.setHeader = function setHeader(name, value) {
-      const answer = name.toLowerCase() === 'location' ? value.replace(/[?&]iss=[^&]*/, '') : value;
-      return set.call(this, name, answer);
-    };
-  }
-  return response;
+    : callback(request, response));
 }
 
 const page = (title, body) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title}</title>
@@ -147,7 +136,9 @@ ${mfa ? '<label>A code (any)<input name="code" required inputmode="numeric"></la
     return;
   }
   await provider.interactionFinished(request, response, {
-    login: { accountId: form.get('login'), amr: form.get('code') ? ['pwd', 'otp'] : ['pwd'], acr: form.get('code') ? MFA : undefined },
+    login: mfa && form.get('code')
+      ? { accountId: form.get('login'), amr: ['pwd', 'otp'], acr: MFA }
+      : { accountId: form.get('login'), amr: ['pwd'] },
   });
 }
 

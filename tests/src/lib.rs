@@ -3,5 +3,6 @@
 pub mod conformance;
 pub mod peers;
 pub mod oidc_provider;
+pub mod chromium;
 pub mod issuer;
 pub mod compact;

@@ -1,6 +1,7 @@
 //! npm `oidc-provider`, a certified OpenID provider, on this machine.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -95,5 +96,74 @@ impl Drop for OidcProvider {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A browser without a screen: curl, with a jar for its cookies.
+#[derive(Debug)]
+pub struct Browser {
+    jar: PathBuf,
+}
+
+impl Browser {
+    /// A browser that keeps its cookies in `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { jar: folder.join("cookies") }
+    }
+
+    /// Goes to the provider and signs in there as `name`, with a code where one is wanted, and
+    /// returns the query that it is sent back with.
+    ///
+    /// # Panics
+    ///
+    /// When it is not sent back.
+    pub fn sign_in(&self, url: &str, name: &str) -> String {
+        let host = url.split('/').nth(2).expect("a host");
+        let mut url = url.to_owned();
+        for _ in 0..8 {
+            let form = format!("login={name}&code=123456");
+            let fields: &[&str] = if url.contains("/interaction/") { &["-d", &form] } else { &[] };
+            let next = self.curl(&url, &["-o", "/dev/null", "-w", "%{redirect_url}"], fields);
+            assert!(!next.is_empty(), "{url} does not redirect");
+            if next.split('/').nth(2) != Some(host) {
+                return next.split_once('?').expect("a query").1.to_owned();
+            }
+            url = next;
+        }
+        panic!("no way back from {url}");
+    }
+
+    /// Whether the provider asks the user of this browser to do something.
+    ///
+    /// # Panics
+    ///
+    /// When curl fails.
+    pub fn is_asked(&self, url: &str) -> bool {
+        self.curl(url, &["-o", "/dev/null", "-w", "%{redirect_url}"], &[]).contains("/interaction/")
+    }
+
+    /// Goes to the provider and confirms that it signs out, and returns the query that it is sent
+    /// back with.
+    ///
+    /// # Panics
+    ///
+    /// When it is not sent back.
+    pub fn sign_out(&self, url: &str) -> String {
+        let page = self.curl(url, &[], &[]);
+        let value = |before: &str| {
+            let (_, rest) = page.split_once(before).unwrap_or_else(|| panic!("{page}"));
+            rest.split('"').next().expect("a value").to_owned()
+        };
+        let form = format!("logout=yes&xsrf={}", value("name=\"xsrf\" value=\""));
+        let write = ["-o", "/dev/null", "-w", "%{redirect_url}"];
+        let back = self.curl(&value("action=\""), &write, &["-d", &form]);
+        back.split_once('?').unwrap_or_else(|| panic!("{back}")).1.to_owned()
+    }
+
+    fn curl(&self, url: &str, write: &[&str], fields: &[&str]) -> String {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-b"]).arg(&self.jar).arg("-c").arg(&self.jar);
+        let output = run(curl.args(write).args(fields).arg(url), "");
+        String::from_utf8(output).expect("text")
     }
 }

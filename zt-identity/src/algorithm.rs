@@ -561,6 +561,15 @@ impl MacKey {
     }
 }
 
+/// 256 bits that nobody can guess, as base64url.
+#[cfg(feature = "login")]
+pub(crate) fn random_text() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 32];
+    rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes)
+        .map_err(|ring::error::Unspecified| NoRandomness)?;
+    Ok(base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes))
+}
+
 /// A number that nobody can foretell, or 0 where the operating system gives out no randomness.
 #[cfg(feature = "http")]
 pub(crate) fn random_u16() -> u16 {

@@ -4,6 +4,7 @@
 //! What is constant is evaluated here, unless that errs: then it errs when it is asked.
 
 mod hoist;
+mod post;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use foldhash::quality::RandomState;
 use zt_core::fault::Fault;
 
 use self::hoist::{Choice, Paths};
+use self::post::{kind_choices, post, scope_choices};
 use crate::entity::Entities;
 use crate::evaluate::default::{DefaultEffect, Side};
 use crate::expr::{Expr, Function, Literal, MAX_DEPTH, Var};
-use crate::index::{Anchor, Index, Posting, RuleNo};
+use crate::index::Index;
 use crate::name::EntityUid;
 use crate::policy::{ActionScope, ConditionKind, Policy, Scope, Target};
 use crate::program::{
@@ -91,8 +93,9 @@ impl Program {
         let known = compiler.entities(entities)?;
         let Compiler { code, paths, choices, .. } = compiler;
         let (facts, above, ancestors) = close(&layer, known)?;
-        let index = Index::new(post(&rules, choices, &code), paths.all, facts.len())?;
-        let kinds = layer.kinds();
+        let index = Index::new(post(&rules, &choices, &code), paths.all, facts.len())?;
+        let kinds = kinds(&layer, &rules);
+        layer.shrink();
         let selection = selection(default_effect, &rules);
         let tables = Tables {
             hasher,
@@ -118,6 +121,17 @@ fn selection(default_effect: DefaultEffect, rules: &[Rule]) -> Option<Selection>
         Side::Resource => rule.resource,
     });
     Some(Selection::of(side, scopes))
+}
+
+/// For each text whether it is the type of an entity, or named as one.
+fn kinds(layer: &Layer, rules: &[Rule]) -> Vec<bool> {
+    let mut kinds = layer.kinds();
+    for kind in rules.iter().flat_map(|rule| [rule.principal.kind(), rule.resource.kind()]) {
+        if let Some(is_kind) = kind.and_then(|kind| kinds.get_mut(kind.at())) {
+            *is_kind = true;
+        }
+    }
+    kinds
 }
 
 fn check(policy: &Policy) -> Result<(), CompileError> {
@@ -181,13 +195,9 @@ impl Compiler<'_> {
     fn rule(&mut self, policy: &Policy) -> Result<Rule, Full> {
         let (principal, resource) = (self.scope(&policy.principal)?, self.scope(&policy.resource)?);
         let action = self.action(&policy.action)?;
-        let mut choices: Vec<Choice> =
-            [principal.anchor().map(Anchor::Principal), resource.anchor().map(Anchor::Resource)]
-                .into_iter()
-                .flatten()
-                .map(|anchor| vec![anchor])
-                .collect();
+        let mut choices = scope_choices(principal, resource);
         choices.extend(self.choices(policy.effect, &policy.conditions)?);
+        choices.extend(kind_choices(principal, resource));
         self.choices.push(choices);
         let mut conditions = Vec::with_capacity(policy.conditions.len());
         for condition in &policy.conditions {
@@ -427,33 +437,4 @@ fn close(layer: &Layer, known: Vec<Known>) -> Result<Closed, Full> {
         *place = Span::new(start, ancestors.len())?;
     }
     Ok((facts, above, ancestors))
-}
-
-/// Posts each policy where the fewest others could be posted, once for each action that it names.
-fn post(rules: &[Rule], choices: Vec<Vec<Choice>>, code: &Code) -> Vec<Posting> {
-    let mut counts: HashMap<Anchor, usize> = HashMap::new();
-    for anchor in choices.iter().flatten().flatten() {
-        let count = counts.entry(*anchor).or_default();
-        *count = count.saturating_add(1);
-    }
-    let crowd = |choice: &Choice| choice.iter().filter_map(|anchor| counts.get(anchor)).max();
-    let mut postings = Vec::with_capacity(rules.len());
-    for ((rule, choices), no) in rules.iter().zip(choices).zip(0..) {
-        let chosen = choices.into_iter().min_by_key(|choice| crowd(choice).copied());
-        for anchor in chosen.unwrap_or_else(|| vec![Anchor::Everywhere]) {
-            post_under(anchor, rule, no, code, &mut postings);
-        }
-    }
-    postings
-}
-
-fn post_under(anchor: Anchor, rule: &Rule, no: RuleNo, code: &Code, postings: &mut Vec<Posting>) {
-    match rule.action {
-        ActionTest::Any => postings.push((anchor, None, no)),
-        ActionTest::Eq(action) => postings.push((anchor, Some(action), no)),
-        ActionTest::InAny(groups) => {
-            let groups = groups.of(&code.entities).iter();
-            postings.extend(groups.map(|group| (anchor, Some(*group), no)));
-        }
-    }
 }

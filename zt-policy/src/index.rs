@@ -5,27 +5,30 @@
 //!
 //! - the entity that its scope names for the principal, or
 //! - the entity that its scope names for the resource, or
+//! - the type that its scope names for either of them, or
 //! - the values that one of its conditions compares a path with (`compile::hoist` says which can
 //!   be used),
 //!
 //! whichever is shared with the fewest other policies; or under nothing, where it has none of
-//! these. Each posting is divided by the actions that its policies name.
+//! these. Each posting is divided by the actions that its policies name; and where the policies of
+//! one anchor and action are many, these by a second anchor of theirs (`compile::post`).
 //!
-//! A decision looks under the principal and all that it is in, under the resource and all that it
-//! is in, under the values of the paths, and under nothing; each for the action, all that it is in,
-//! and policies of any action. What it finds there it asks.
+//! A decision finds what is *present* in its request: the principal and all that it is in, the
+//! resource and all that it is in, their types, and the values of the paths. It looks under each of
+//! these and under nothing; each for the action, all that it is in, and policies of any action.
+//! What it finds there it asks.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use crate::expr::Var;
-use crate::symbol::{EntityNo, Full, Mix, Span, Symbol, Term, at};
+use crate::symbol::{EntityNo, Full, Mix, Span, Symbol, Term, at, number};
 
 /// The place of a policy in its set.
 pub(crate) type RuleNo = u32;
 
 /// The place of a path in its index.
-type PathNo = u32;
+pub(crate) type PathNo = u32;
 
 /// A part of a request, or an attribute below it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +37,63 @@ pub(crate) struct Path {
     pub(crate) names: Box<[Symbol]>,
 }
 
+/// Where a policy is posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Anchor {
+    Everywhere,
+    Principal(EntityNo),
+    Resource(EntityNo),
+    PrincipalKind(Symbol),
+    ResourceKind(Symbol),
+    Equal(PathNo, Term),
+    Within(PathNo, EntityNo),
+    Absent(PathNo),
+    NotAnEntity(PathNo),
+}
+
+impl Anchor {
+    const fn path(self) -> Option<PathNo> {
+        match self {
+            Self::Equal(path, _)
+            | Self::Within(path, _)
+            | Self::Absent(path)
+            | Self::NotAnEntity(path) => Some(path),
+            Self::Everywhere
+            | Self::Principal(_)
+            | Self::Resource(_)
+            | Self::PrincipalKind(_)
+            | Self::ResourceKind(_) => None,
+        }
+    }
+}
+
+/// A policy under an anchor, an action that it names, if it names any, and a second anchor, where
+/// the others of the first are many.
+pub(crate) type Posting = (Anchor, Option<EntityNo>, Option<Anchor>, RuleNo);
+
+/// An entity and all that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Above<'f> {
+    pub(crate) entity: EntityNo,
+    /// Sorted.
+    pub(crate) above: &'f [EntityNo],
+}
+
+impl Above<'_> {
+    /// Whether the entity is this one or in it.
+    pub(crate) fn has(self, ancestor: EntityNo) -> bool {
+        self.entity == ancestor || self.above.binary_search(&ancestor).is_ok()
+    }
+
+    /// The entity, then what it is in.
+    pub(crate) fn iter(self) -> impl Iterator<Item = EntityNo> {
+        std::iter::once(self.entity).chain(self.above.iter().copied())
+    }
+}
+
+/// How many actions of an anchor are looked through, not searched.
+const FEW: usize = 8;
+
 /// Policies by anchor and action.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -41,49 +101,38 @@ pub(crate) struct Index {
     principals: Vec<Span>,
     /// By the entity that the scope of the resource names.
     resources: Vec<Span>,
-    /// By the value of a path.
+    /// By the type that a scope names, or the value of a path.
+    others: HashMap<Anchor, Span, BuildHasherDefault<Mix>>,
     pub(crate) paths: Vec<PathIndex>,
+    /// Whether policies are posted under types.
+    pub(crate) has_kinds: bool,
     /// Those without an anchor.
     everywhere: Span,
     entries: Vec<Entry>,
+    /// By the place of an entry and a second anchor.
+    seconds: HashMap<(u32, Anchor), Span, BuildHasherDefault<Mix>>,
     rules: Vec<RuleNo>,
 }
 
-/// Policies by the value of one path.
+/// A path under whose values policies are posted.
 #[derive(Debug)]
 pub(crate) struct PathIndex {
+    pub(crate) no: PathNo,
     pub(crate) path: Path,
-    /// By what it is.
-    equal: HashMap<Term, Span, BuildHasherDefault<Mix>>,
-    /// By what it is in.
-    within: HashMap<EntityNo, Span, BuildHasherDefault<Mix>>,
-    /// Those that err where it has no value.
-    absent: Span,
-    /// Those that err where it is not an entity.
-    not_an_entity: Span,
+    /// Whether it is of use what the value of the path is in.
+    pub(crate) has_within: bool,
 }
 
 /// The policies of one anchor that name one action, or none.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// None comes first.
     action: Option<EntityNo>,
+    /// Those without a second anchor.
     rules: Span,
+    /// Whether there are others.
+    is_split: bool,
 }
-
-/// Where a policy is posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Anchor {
-    Everywhere,
-    Principal(EntityNo),
-    Resource(EntityNo),
-    Equal(PathNo, Term),
-    Within(PathNo, EntityNo),
-    Absent(PathNo),
-    NotAnEntity(PathNo),
-}
-
-/// A policy under an anchor, and an action that it names, if it names any.
-pub(crate) type Posting = (Anchor, Option<EntityNo>, RuleNo);
 
 impl Index {
     /// The index of these postings.
@@ -101,23 +150,46 @@ impl Index {
         let mut index = Self {
             principals: vec![Span::default(); entities],
             resources: vec![Span::default(); entities],
-            paths: paths.into_iter().map(PathIndex::new).collect(),
+            paths: used(&postings, paths)?,
             ..Self::default()
         };
         for group in postings.chunk_by(|a, b| a.0 == b.0) {
             let start = index.entries.len();
-            for list in group.chunk_by(|a, b| a.1 == b.1) {
-                let from = index.rules.len();
-                index.rules.extend(list.iter().map(|(.., rule)| *rule));
-                let rules = Span::new(from, index.rules.len())?;
-                let action = list.first().and_then(|(_, action, _)| *action);
-                index.entries.push(Entry { action, rules });
+            for entry in group.chunk_by(|a, b| a.1 == b.1) {
+                index.enter(entry)?;
             }
             let entries = Span::new(start, index.entries.len())?;
             let anchor = group.first().map_or(Anchor::Everywhere, |(anchor, ..)| *anchor);
             *index.place(anchor).ok_or(Full)? = entries;
         }
+        let is_kind =
+            |anchor: &Anchor| matches!(anchor, Anchor::PrincipalKind(_) | Anchor::ResourceKind(_));
+        index.has_kinds = index.others.keys().any(is_kind)
+            || index.seconds.keys().any(|(_, second)| is_kind(second));
+        index.rules.shrink_to_fit();
+        index.entries.shrink_to_fit();
         Ok(index)
+    }
+
+    /// Adds the policies of one anchor and action.
+    fn enter(&mut self, postings: &[Posting]) -> Result<(), Full> {
+        let no = number(self.entries.len())?;
+        let action = postings.first().and_then(|(_, action, ..)| *action);
+        let mut entry = Entry { action, rules: Span::default(), is_split: false };
+        for list in postings.chunk_by(|a, b| a.2 == b.2) {
+            let from = self.rules.len();
+            self.rules.extend(list.iter().map(|(.., rule)| *rule));
+            let rules = Span::new(from, self.rules.len())?;
+            match list.first().and_then(|(_, _, second, _)| *second) {
+                None => entry.rules = rules,
+                Some(second) => {
+                    entry.is_split = true;
+                    self.seconds.insert((no, second), rules);
+                }
+            }
+        }
+        self.entries.push(entry);
+        Ok(())
     }
 
     fn place(&mut self, anchor: Anchor) -> Option<&mut Span> {
@@ -125,82 +197,104 @@ impl Index {
             Anchor::Everywhere => Some(&mut self.everywhere),
             Anchor::Principal(entity) => self.principals.get_mut(entity.at()),
             Anchor::Resource(entity) => self.resources.get_mut(entity.at()),
-            Anchor::Equal(path, value) => {
-                Some(self.paths.get_mut(at(path))?.equal.entry(value).or_default())
-            }
-            Anchor::Within(path, entity) => {
-                Some(self.paths.get_mut(at(path))?.within.entry(entity).or_default())
-            }
-            Anchor::Absent(path) => Some(&mut self.paths.get_mut(at(path))?.absent),
-            Anchor::NotAnEntity(path) => Some(&mut self.paths.get_mut(at(path))?.not_an_entity),
+            Anchor::PrincipalKind(_)
+            | Anchor::ResourceKind(_)
+            | Anchor::Equal(..)
+            | Anchor::Within(..)
+            | Anchor::Absent(_)
+            | Anchor::NotAnEntity(_) => Some(self.others.entry(anchor).or_default()),
         }
     }
 
-    /// Adds the lists of the policies that these entities, each with all that it is in, do not rule
-    /// out, but for those that are found by a path.
-    pub(crate) fn find(
+    /// Whether what is present has to be known to [`find`](Self::find) beyond the entities.
+    pub(crate) fn needs_present(&self) -> bool {
+        !self.others.is_empty() || !self.seconds.is_empty()
+    }
+
+    /// Whether policies are posted under second anchors.
+    pub(crate) fn is_split(&self) -> bool {
+        !self.seconds.is_empty()
+    }
+
+    /// Shows the lists of the policies that a request does not rule out. `present` holds the types
+    /// and the values of the paths, and where the index [is split](Self::is_split), the entities
+    /// too. A policy can be shown more than once.
+    ///
+    /// # Errors
+    ///
+    /// The first of `show`.
+    #[inline]
+    pub(crate) fn find<E>(
         &self,
-        principal: &[EntityNo],
-        action: &[EntityNo],
-        resource: &[EntityNo],
-        found: &mut Vec<Span>,
-    ) {
-        self.narrow(self.everywhere, action, found);
-        for (entities, anchors) in [(principal, &self.principals), (resource, &self.resources)] {
-            for entity in entities {
-                let list = anchors.get(entity.at()).copied().unwrap_or_default();
-                self.narrow(list, action, found);
-            }
+        [principal, action, resource]: [Above<'_>; 3],
+        present: &[Anchor],
+        mut show: impl FnMut(&[RuleNo]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut look = |list: Option<&Span>| match list {
+            Some(list) if !list.is_empty() => self.narrow(*list, action, present, &mut show),
+            Some(_) | None => Ok(()),
+        };
+        look(Some(&self.everywhere))?;
+        principal.iter().try_for_each(|entity| look(self.principals.get(entity.at())))?;
+        resource.iter().try_for_each(|entity| look(self.resources.get(entity.at())))?;
+        if !self.others.is_empty() {
+            present.iter().try_for_each(|anchor| look(self.others.get(anchor)))?;
         }
+        Ok(())
     }
 
-    /// Adds the lists of those policies of an anchor that name one of these actions or none. One
-    /// that names several actions may be found more than once.
-    pub(crate) fn narrow(&self, list: Span, actions: &[EntityNo], found: &mut Vec<Span>) {
-        if list.is_empty() {
-            return;
-        }
+    /// Shows the lists of those policies of an anchor that name one of these actions or none.
+    fn narrow<E>(
+        &self,
+        list: Span,
+        action: Above<'_>,
+        present: &[Anchor],
+        show: &mut impl FnMut(&[RuleNo]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let entries = list.of(&self.entries);
-        for action in std::iter::once(None).chain(actions.iter().copied().map(Some)) {
-            let place = entries.binary_search_by_key(&action, |entry| entry.action).ok();
-            found.extend(place.and_then(|place| entries.get(place)).map(|entry| entry.rules));
+        let mut enter = |place: usize, entry: &Entry| {
+            if !entry.rules.is_empty() {
+                show(entry.rules.of(&self.rules))?;
+            }
+            if entry.is_split
+                && let Ok(no) = number(list.start().saturating_add(place))
+            {
+                let seconds = present.iter().filter_map(|second| self.seconds.get(&(no, *second)));
+                seconds.map(|list| list.of(&self.rules)).try_for_each(&mut *show)?;
+            }
+            Ok(())
+        };
+        if entries.len() <= FEW {
+            let mut named = entries.iter().enumerate();
+            return named.try_for_each(|(place, entry)| {
+                let is_named = entry.action.is_none_or(|named| action.has(named));
+                if is_named { enter(place, entry) } else { Ok(()) }
+            });
         }
-    }
-
-    /// The policies of a list that was found.
-    pub(crate) fn rules(&self, list: Span) -> &[RuleNo] {
-        list.of(&self.rules)
+        std::iter::once(None).chain(action.iter().map(Some)).try_for_each(|action| {
+            let place = entries.binary_search_by_key(&action, |entry| entry.action).ok();
+            let entry = place.and_then(|place| Some((place, entries.get(place)?)));
+            entry.map_or(Ok(()), |(place, entry)| enter(place, entry))
+        })
     }
 }
 
-impl PathIndex {
-    fn new(path: Path) -> Self {
-        Self {
-            path,
-            equal: HashMap::default(),
-            within: HashMap::default(),
-            absent: Span::default(),
-            not_an_entity: Span::default(),
+/// The paths that are of use.
+fn used(postings: &[Posting], paths: Vec<Path>) -> Result<Vec<PathIndex>, Full> {
+    let mut uses = vec![None; paths.len()];
+    for (first, _, second, _) in postings {
+        for anchor in std::iter::once(*first).chain(*second) {
+            let within = matches!(anchor, Anchor::Within(..) | Anchor::NotAnEntity(_));
+            if let Some(used) = anchor.path().and_then(|path| uses.get_mut(at(path))) {
+                *used = Some(used.unwrap_or(false) || within);
+            }
         }
     }
-
-    /// Whether it is of use what the value of the path is in.
-    pub(crate) fn has_within(&self) -> bool {
-        !self.within.is_empty() || !self.not_an_entity.is_empty()
+    let mut kept = Vec::new();
+    for (no, (path, used)) in paths.into_iter().zip(uses).enumerate() {
+        if let Some(has_within) = used {
+            kept.push(PathIndex { no: number(no)?, path, has_within });
+        }
     }
-
-    /// The anchor of a value, or of none.
-    pub(crate) fn equal(&self, value: Option<Term>) -> Span {
-        value.map_or(self.absent, |value| self.equal.get(&value).copied().unwrap_or_default())
-    }
-
-    /// The anchor of what the value is in.
-    pub(crate) fn within(&self, ancestor: EntityNo) -> Span {
-        self.within.get(&ancestor).copied().unwrap_or_default()
-    }
-
-    /// The anchor of a value that is not an entity, or of none.
-    pub(crate) const fn not_an_entity(&self) -> Span {
-        self.not_an_entity
-    }
+    Ok(kept)
 }

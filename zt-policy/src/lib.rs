@@ -46,8 +46,13 @@
 //! and conditions does not rule out, however many others there are, and allocates nothing once its
 //! thread is warm. [`PolicySet::explain`](set::PolicySet::explain) says why it was what it was.
 //!
+//! [`PolicySet::decide_all`](set::PolicySet::decide_all) decides many requests of one caller,
+//! [`PolicySet::search`](set::PolicySet::search) keeps of many resources those that a caller may see,
+//! and [`PolicySet::reach`](set::PolicySet::reach) says which to look for. A [`Shadowed`] tries other
+//! policies beside those in force.
+//!
 //! How workloads, users, resources and the context of a request look in Cedar is said in
-//! [`model`].
+//! [`model`], and to a validator in [`schema::SCHEMA`].
 //!
 //! # Limits
 //!
@@ -61,7 +66,8 @@
 //! | the ancestors of an entity of a request | [`compile::MAX_ANCESTORS`] |
 //! | the texts of a request | [`decide::MAX_TEXT`] bytes |
 //! | the members of the sets of a request; the fields of its records | [`decide::MAX_ITEMS`] |
-//! | the entities that a request knows | [`decide::MAX_OVERLAY`] |
+//! | the entities that a request knows; their parents | [`decide::MAX_OVERLAY`]; [`decide::MAX_ITEMS`] |
+//! | the work of one question: policies, nodes, members | [`decide::MAX_WORK`] |
 //!
 //! What is read beyond a limit is refused; a request beyond one is denied as an error.
 //!
@@ -113,3 +119,4 @@ struct Readme;
 
 pub use live::LivePolicies;
 pub use set::PolicySet;
+pub use shadow::Shadowed;

@@ -33,6 +33,10 @@ pub(crate) fn is_identifier(text: &str) -> bool {
 
 /// Whether `text` is the name of an entity type.
 pub(crate) fn is_entity_type(text: &str) -> bool {
+    // Most have one part.
+    if !text.bytes().any(|byte| byte == b':') {
+        return text.len() <= MAX_TYPE_LEN && is_identifier(text);
+    }
     text.len() <= MAX_TYPE_LEN && text.split("::").all(is_identifier)
 }
 

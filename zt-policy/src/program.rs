@@ -74,7 +74,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Whether a policy or an entity of the program names an entity of this type.
+    /// Whether a policy or an entity of the program names an entity of this type, or the type.
     pub(crate) fn names_kind(&self, kind: Symbol) -> bool {
         self.kinds.get(kind.at()).copied().unwrap_or(false)
     }
@@ -113,6 +113,14 @@ impl ScopeTest {
         match self {
             Self::Eq(entity) | Self::In(entity) | Self::IsIn(_, entity) => Some(entity),
             Self::Any | Self::Is(_) => None,
+        }
+    }
+
+    /// The type that it names.
+    pub(crate) const fn kind(self) -> Option<Symbol> {
+        match self {
+            Self::Is(kind) | Self::IsIn(kind, _) => Some(kind),
+            Self::Any | Self::Eq(_) | Self::In(_) => None,
         }
     }
 }

@@ -120,7 +120,6 @@ impl PolicySet {
 impl Builder {
     /// Loads only policies that fit a schema: at first it is an error where one does not, and later
     /// the last good policies stay in force.
-    #[must_use]
     pub fn validated_by(self, validator: Validator) -> Self {
         self.load(Box::new(move |sources| validator.load(sources)))
     }

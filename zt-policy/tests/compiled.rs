@@ -23,7 +23,7 @@ use zt_core::spiffe::SpiffeId;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_policy::cedar::{data, text};
-use zt_policy::decide::Scratch;
+use zt_policy::decide::{Prepared, Query, Scratch};
 use zt_policy::entity::{Entities, Entity, Request};
 use zt_policy::evaluate::default::{DefaultEffect, Side};
 use zt_policy::evaluate::{OnForbidError, Outcome, authorize};
@@ -166,6 +166,27 @@ fn policy() -> impl Strategy<Value = String> {
     })
 }
 
+/// One of few scopes with one of few conditions, so that many policies share their anchors.
+fn crowded_policy() -> impl Strategy<Value = String> {
+    let principal = select(&["principal", "principal in G::\"0\"", "principal is U"][..]);
+    let resource =
+        select(&["resource", "resource in G::\"1\"", "resource == U::\"2\"", "resource is G"][..]);
+    let condition = prop_oneof![
+        3 => (0..4, 0..3).prop_map(|(t, guard)| match guard {
+            0 => format!("when {{ context has t && context.t == {t} }}"),
+            _ => format!("when {{ context.t == {t} }}"),
+        }),
+        1 => conjunct().prop_map(|it| format!("when {{ {it} }}")),
+        1 => Just(String::new()),
+    ];
+    (0..3, principal, action_scope(), resource, condition).prop_map(
+        |(effect, principal, action, resource, condition)| {
+            let effect = if effect == 0 { "forbid" } else { "permit" };
+            format!("{effect} ({principal}, {action}, {resource}) {condition};")
+        },
+    )
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         (0..3_i64).prop_map(Value::from),
@@ -261,6 +282,40 @@ proptest! {
                         prop_assert_eq!(program.default_effect(), *default);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn crowded_policies_are_answered_as_the_definition_does(
+        policies in vec(crowded_policy(), 60..120),
+        base in entities(10),
+        own in entities(3),
+        requests in vec(request(), 1..12),
+    ) {
+        let policies = text::policies("p", &policies.join("\n")).unwrap();
+        let base: Arc<Entities> = Arc::new(base.into_iter().collect());
+        let program = Program::compile(&policies, &base).unwrap();
+        let mut known = Entities::over(Arc::clone(&base));
+        own.iter().for_each(|entity| known.insert(entity.clone()));
+        let overlay: Entities = own.into_iter().collect();
+        let mut scratch = Scratch::new();
+        for request in requests {
+            let expected = authorize(&policies, &request, &known);
+            let [principal, action, resource] = [&request.principal, &request.action, &request.resource]
+                .map(|uid| program.handle(uid));
+            let query = Query::new(&principal, &action, &resource)
+                .with_context(&request.context)
+                .with_overlay(&overlay);
+            let mut prepared = Prepared::new(request.clone(), overlay.clone());
+            for mode in MODES {
+                let expected = expected.outcome(mode);
+                let outcome = program.decide(&mut scratch, &request, &overlay, mode);
+                prop_assert_eq!(&outcome, &expected);
+                let by_handles = Outcome::from(program.rule(&mut scratch, &query, mode));
+                prop_assert_eq!(&by_handles, &expected);
+                let prepared = Outcome::from(program.rule_prepared(&mut prepared, mode));
+                prop_assert_eq!(&prepared, &expected);
             }
         }
     }

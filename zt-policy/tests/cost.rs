@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use zt_policy::cedar::{data, text};
 use zt_policy::compile::MAX_ANCESTORS;
-use zt_policy::decide::{MAX_ITEMS, MAX_OVERLAY, MAX_TEXT, Scratch};
+use zt_policy::decide::{MAX_ITEMS, MAX_OVERLAY, MAX_TEXT, MAX_WORK, Scratch};
 use zt_policy::entity::{Entities, Entity, Request};
 use zt_policy::evaluate::{OnForbidError, Outcome};
 use zt_policy::name::{EntityType, EntityUid};
 use zt_policy::program::Program;
-use zt_policy::value::{Record, Value};
+use zt_policy::value::{MAX_VALUE_DEPTH, Record, Value};
 
 fn uid(kind: &str, id: impl ToString) -> EntityUid {
     EntityUid::new(EntityType::parse(kind).unwrap(), id.to_string())
@@ -245,4 +245,119 @@ fn memory_that_a_large_request_has_used_does_not_change_the_next_answer() {
     let large: Value = (0..=MAX_ITEMS).map(|n| Value::from(n.to_string())).collect();
     assert_eq!(decide(Record::from([(Arc::from("a"), large)])), Outcome::OverLimit);
     assert_eq!(decide(Record::new()), Outcome::NotPermitted);
+}
+
+/// Ten thousand policies, one for each pair of a team and a project.
+fn pairs() -> Program {
+    program(10_000, |n| {
+        let (team, tenant) = (n % 100, n / 100);
+        format!(
+            "permit (principal in Team::\"{team}\", action, resource) when {{ context.tenant == \"t{tenant}\" }}"
+        )
+    })
+}
+
+#[test]
+fn a_list_that_is_long_under_each_of_its_anchors_is_split_by_a_second() {
+    let (program, mut scratch) = (pairs(), Scratch::new());
+    let mut decide = |principal, context| {
+        let request = request(principal, context);
+        let outcome = program.decide(&mut scratch, &request, &Entities::new(), OnForbidError::Deny);
+        (outcome, scratch.asked())
+    };
+    let allow = Outcome::Allow { policy: "p4207".into() };
+    assert_eq!(decide(7, r#"{"tenant": "t42"}"#), (allow, 1));
+    assert_eq!(decide(7, r#"{"tenant": "t100"}"#), (Outcome::NotPermitted, 0));
+    assert_eq!(decide(100, r#"{"tenant": "t42"}"#), (Outcome::NotPermitted, 0));
+}
+
+#[test]
+fn a_split_list_still_finds_the_forbid_that_errs() {
+    let program = program(400, |n| {
+        let (team, tenant) = (n % 20, n / 20);
+        if n == 399 {
+            return "permit (principal, action, resource)".into();
+        }
+        format!(
+            "forbid (principal in Team::\"{team}\", action, resource) when {{ context.tenant == \"t{tenant}\" }}"
+        )
+    });
+    let decide = |principal, context| {
+        let request = request(principal, context);
+        program.decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)
+    };
+    assert_eq!(decide(7, "{}"), Outcome::Error { policy: "p7".into() });
+    assert_eq!(decide(7, r#"{"tenant": "t3"}"#), Outcome::Forbidden { policy: "p67".into() });
+    assert_eq!(decide(7, r#"{"tenant": "x"}"#), Outcome::Allow { policy: "p399".into() });
+}
+
+#[test]
+fn policies_for_types_are_found_by_the_type() {
+    let (program, mut scratch) = (
+        program(500, |n| format!("permit (principal, action, resource is Doc{n})")),
+        Scratch::new(),
+    );
+    let asked = Request { resource: uid("Doc7", "x"), ..request(7, "{}") };
+    let outcome = program.decide(&mut scratch, &asked, &Entities::new(), OnForbidError::Deny);
+    assert_eq!((outcome, scratch.asked()), (Outcome::Allow { policy: "p7".into() }, 1));
+}
+
+#[test]
+fn a_question_that_would_take_too_much_work_is_denied() {
+    // Nothing tells these policies apart, and each looks at a set of the request.
+    let work = |members: usize| {
+        let program = program(200, |_| {
+            "permit (principal, action, resource) when { context.a.containsAny(context.b) }".into()
+        });
+        let numbers = |from: usize| {
+            (from..from + members).map(|n| Value::Long(n.try_into().unwrap())).collect::<Value>()
+        };
+        let context: Record =
+            [(Arc::from("a"), numbers(0)), (Arc::from("b"), numbers(members))].into();
+        let request = Request { context: Arc::new(context), ..request(7, "{}") };
+        program.decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)
+    };
+    let most = usize::try_from(MAX_WORK).unwrap() / 200;
+    assert_eq!(work(most - 100), Outcome::NotPermitted);
+    assert_eq!(work(most), Outcome::OverLimit);
+}
+
+#[test]
+fn many_policies_that_are_all_asked_are_work_too() {
+    let ask = |count| {
+        let program = program(count, |_| {
+            "permit (principal, action, resource) when { context.t like \"*a*b*c*d*e*f*g*h\" }"
+                .into()
+        });
+        let context = Record::from([(Arc::from("t"), Value::from("a".repeat(16 * 1024)))]);
+        let request = Request { context: Arc::new(context), ..request(7, "{}") };
+        program.decide(&mut Scratch::new(), &request, &Entities::new(), OnForbidError::Deny)
+    };
+    assert_eq!(ask(100), Outcome::NotPermitted);
+    assert_eq!(ask(500), Outcome::OverLimit);
+}
+
+#[test]
+fn a_value_that_is_nested_too_deep_is_denied() {
+    let nested = |depth: usize| {
+        let mut value = Value::Bool(true);
+        for _ in 1..depth {
+            value = [value].into_iter().collect();
+        }
+        with_context(Record::from([(Arc::from("a"), value)]))
+    };
+    assert_eq!(nested(MAX_VALUE_DEPTH), Outcome::Allow { policy: "p0".into() });
+    assert_eq!(nested(MAX_VALUE_DEPTH + 1), Outcome::OverLimit);
+}
+
+#[test]
+fn a_request_with_too_many_parents_is_denied_at_once() {
+    let parents = MAX_ITEMS;
+    let mut user = Entity::new(uid("User", 7));
+    user.parents = (0..parents).map(|n| uid("Team", n)).collect();
+    let program = program(1, |_| "permit (principal, action, resource)".into());
+    let overlay = Entities::from_iter([user]);
+    let outcome =
+        program.decide(&mut Scratch::new(), &request(7, "{}"), &overlay, OnForbidError::Deny);
+    assert_eq!(outcome, Outcome::OverLimit);
 }

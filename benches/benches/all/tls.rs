@@ -14,6 +14,7 @@ use rustls::{
     ServerConfig, ServerConnection, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use spiffe_rustls::{authorizer, mtls_client, mtls_server};
 use zt_benches::Scenario;
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
@@ -24,13 +25,14 @@ use zt_identity::x509_identity::X509Identity;
 use zt_tls::{Acceptor, Connector, provider};
 
 use crate::identity::authority;
+use crate::workload_api;
 
 pub fn scenarios() -> Vec<Scenario> {
-    let (ring, aws_lc) = (provider::ring, provider::aws_lc_rs);
+    let aws_lc = provider::aws_lc_rs;
     vec![
-        full("tls/full-p256-depth1", &Kind::P256, ring()),
-        full("tls/full-p256-depth2", &Kind::ThroughIntermediate, ring()),
-        full("tls/full-ed25519-depth1", &Kind::Ed25519, ring()),
+        full_with_ring("tls/full-p256-depth1", &Kind::P256),
+        full_with_ring("tls/full-p256-depth2", &Kind::ThroughIntermediate),
+        full_with_ring("tls/full-ed25519-depth1", &Kind::Ed25519),
         full("tls/full-p256-depth1-aws-lc", &Kind::P256, aws_lc()),
         full("tls/full-p256-depth2-aws-lc", &Kind::ThroughIntermediate, aws_lc()),
         full("tls/full-ed25519-depth1-aws-lc", &Kind::Ed25519, aws_lc()),
@@ -65,9 +67,14 @@ fn full(name: &'static str, kind: &Kind, provider: Arc<CryptoProvider>) -> Scena
     let bundles = BundleSet::new().with(authority.bundle());
     let ours = Ends::ours(&X509Source::new(identity.clone(), bundles), provider.clone());
     let plain = Ends::plain(&authority, &identity, provider, Vec::new());
-    Scenario::new(name, move || ours.handshake())
-        .peer("rustls-plain", move || plain.handshake())
-        .peer_cannot("spiffe-rustls", "its identity comes from a Workload API alone")
+    Scenario::new(name, move || ours.handshake()).peer("rustls-plain", move || plain.handshake())
+}
+
+/// The same with `ring` beside the crate that does what ours does, which has nothing else.
+fn full_with_ring(name: &'static str, kind: &Kind) -> Scenario {
+    let authority = authority();
+    let spiffe_rustls = Ends::spiffe_rustls(&authority, &identity(&authority, kind));
+    full(name, kind, provider::ring()).peer("spiffe-rustls", move || spiffe_rustls.handshake())
 }
 
 /// A list of 100,000 certificates, none of them ours, beside no list, and beside rustls, which
@@ -226,6 +233,28 @@ impl Ends {
             .with_client_auth_cert(chain, key.clone_key())
             .unwrap();
         client.resumption = Resumption::disabled();
+        Self { client: Arc::new(client), server: Arc::new(server) }
+    }
+
+    /// Ends of `spiffe-rustls`, whose identity comes from a Workload API.
+    fn spiffe_rustls(authority: &Authority, identity: &X509Identity) -> Self {
+        // It keeps its source up to date from here.
+        let runtime = Box::leak(Box::new(
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap(),
+        ));
+        let folder = tempfile::tempdir().unwrap();
+        let (client, server) = runtime.block_on(async {
+            let socket = workload_api::serve(folder.path(), authority, identity);
+            let endpoint = format!("unix:{}", socket.display());
+            let source = spiffe::X509Source::builder().endpoint(endpoint).build().await.unwrap();
+            let domain = || authorizer::trust_domains(["example.org"]).unwrap();
+            let client = mtls_client(source.clone()).authorize(domain()).build().unwrap();
+            (client, mtls_server(source).authorize(domain()).build().unwrap())
+        });
         Self { client: Arc::new(client), server: Arc::new(server) }
     }
 

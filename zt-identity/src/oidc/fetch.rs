@@ -28,6 +28,7 @@ use zt_core::fault::Fault;
 use crate::excerpt::excerpt;
 use crate::json::JsonError;
 use crate::jwk::{JwkSetError, MAX_SET_LEN};
+use crate::oidc::discovery::DiscoveryError;
 
 /// The largest document that is read, in bytes (T-20).
 pub const MAX_LEN: usize = MAX_SET_LEN;
@@ -269,6 +270,17 @@ pub enum FetchError {
     /// The key set is not one.
     #[error("the key set is not one")]
     Keys(#[from] JwkSetError),
+}
+
+impl From<DiscoveryError> for FetchError {
+    fn from(error: DiscoveryError) -> Self {
+        match error {
+            DiscoveryError::TooLong { .. } => Self::TooLong,
+            DiscoveryError::Json(error) => Self::Discovery(error),
+            DiscoveryError::OtherIssuer { found } => Self::OtherIssuer { found },
+            DiscoveryError::KeysUrl { found } => Self::KeysUrl { found },
+        }
+    }
 }
 
 impl FetchError {

@@ -8,7 +8,8 @@
 //! 3. `azp` is there where there are several audiences, and is this client wherever it is there
 //!    (T-12);
 //! 4. `exp`, `iat` and `nbf` fit the time, and `iat` is there (T-11);
-//! 5. `nonce` is the one that the client sent; where it sent none, there is none (T-12);
+//! 5. `nonce` is the one that the client sent; where it sent none, there is none (T-12). A refresh
+//!    may leave it out (Core §12.2);
 //! 6. `at_hash` and `c_hash` fit the access token and the code that came with it: the left half of
 //!    their digest by the hash function of `alg` (T-12, Core §3.1.3.8, §3.3.2.11);
 //! 7. `auth_time` is there and recent enough, where the client asked for a maximum age (T-12);
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use zt_core::danger;
 use zt_core::fault::Fault;
 use zt_core::principal::Authentication;
@@ -38,6 +40,7 @@ use crate::json::{Object, Value};
 use crate::jws::Profile;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::keys::IssuerKeys;
+use crate::oidc::own_claims::{Payload, UnfitClaims};
 use crate::oidc::person::{authentication, verified_email};
 use crate::oidc::signed::{KeysOfAnother, Signed, SignedTokenError, Signer};
 
@@ -55,6 +58,7 @@ const PROFILE: Profile<'_> = Profile::new(Algorithm::ALL, &["JWT"]).or_untyped()
 #[must_use]
 pub struct Login<'a> {
     nonce: Option<&'a str>,
+    refreshed: bool,
     max_age: Option<Duration>,
     access_token: Option<&'a str>,
     code: Option<&'a str>,
@@ -70,7 +74,20 @@ impl<'a> Login<'a> {
     /// A login that was begun without one: what protects its response from being replayed is
     /// PKCE alone.
     pub const fn without_nonce() -> Self {
-        Self { nonce: None, max_age: None, access_token: None, code: None, hashes_required: false }
+        Self {
+            nonce: None,
+            refreshed: false,
+            max_age: None,
+            access_token: None,
+            code: None,
+            hashes_required: false,
+        }
+    }
+
+    /// A refresh of a login that was begun with this nonce, or without one: the nonce of the token
+    /// is the same, where there is one at all (Core §12.2).
+    pub const fn refreshed(nonce: Option<&'a str>) -> Self {
+        Self { nonce, refreshed: true, ..Self::without_nonce() }
     }
 
     /// The user was to have authenticated no longer ago than this.
@@ -126,10 +143,16 @@ struct Facts {
     email: Option<Arc<str>>,
     authentication: Authentication,
     lifetime: Lifetime,
+    payload: Payload,
 }
 
 impl IdToken {
-    fn read(claims: &Object<'_>, issuer: &Issuer, lifetime: Lifetime) -> Result<Self, ClaimsError> {
+    fn read(
+        claims: &Object<'_>,
+        payload: &[u8],
+        issuer: &Issuer,
+        lifetime: Lifetime,
+    ) -> Result<Self, ClaimsError> {
         Ok(Self(Arc::new(Facts {
             issuer: issuer.shared(),
             subject: claims::subject(claims)?.into(),
@@ -137,7 +160,18 @@ impl IdToken {
             email: verified_email(claims)?.map(Arc::from),
             authentication: authentication(claims)?,
             lifetime,
+            payload: Payload::new(payload.into()),
         })))
+    }
+
+    /// All of its claims, in a type of one's own, as
+    /// [`AccessToken::claims`](crate::oidc::access_token::AccessToken::claims) reads them.
+    ///
+    /// # Errors
+    ///
+    /// [`UnfitClaims`] when they are not of this type.
+    pub fn claims<'t, C: Deserialize<'t>>(&'t self) -> Result<C, UnfitClaims> {
+        self.0.payload.read()
     }
 
     /// Who issued it: `iss`.
@@ -234,14 +268,14 @@ impl IdTokenVerifier {
         self.check_authorized_party(&claims)?;
         let lifetime = self.times.check(&claims, now)?;
         lifetime.issued_at.ok_or(ClaimsError::Missing { claim: "iat" })?;
-        check_nonce(&claims, login.nonce)?;
+        check_nonce(&claims, login)?;
         check_hash(&claims, "at_hash", login.access_token, algorithm, login.hashes_required)?;
         check_hash(&claims, "c_hash", login.code, algorithm, login.hashes_required)?;
         self.check_age(&claims, login.max_age, now)?;
         if claims.get("events").is_some() {
             return Err(IdTokenError::ForeignClaim { claim: "events" });
         }
-        let token = IdToken::read(&claims, self.provider.issuer(), lifetime)?;
+        let token = IdToken::read(&claims, &payload, self.provider.issuer(), lifetime)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a key of the provider signed these claims, and every rule of this module holds"
@@ -280,8 +314,10 @@ impl IdTokenVerifier {
 }
 
 /// Core §3.1.3.7, 11. An empty nonce protects from nothing.
-fn check_nonce(claims: &Object<'_>, sent: Option<&str>) -> Result<(), IdTokenError> {
-    if claims::text(claims, "nonce")? == sent && sent != Some("") {
+fn check_nonce(claims: &Object<'_>, login: &Login<'_>) -> Result<(), IdTokenError> {
+    let nonce = claims::text(claims, "nonce")?;
+    let left_out = login.refreshed && nonce.is_none();
+    if left_out || (nonce == login.nonce && nonce != Some("")) {
         return Ok(());
     }
     Err(IdTokenError::Nonce)

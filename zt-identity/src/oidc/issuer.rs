@@ -55,7 +55,6 @@ impl Issuer {
         &self.0
     }
 
-    #[cfg(feature = "http")]
     pub(super) fn is_loopback(&self) -> bool {
         self.0.starts_with("http://")
     }
@@ -66,9 +65,8 @@ impl Issuer {
         format!("{}/.well-known/openid-configuration", self.0.trim_end_matches('/'))
     }
 
-    /// Whether keys of this issuer may be fetched from `url`: over `https`, or from this machine
+    /// Whether an endpoint of this issuer, such as that of its keys, may be at `url`: over `https`, or from this machine
     /// when the issuer is there too.
-    #[cfg(feature = "http")]
     pub(super) fn admits_keys_at(&self, url: &str) -> bool {
         let visible = url.bytes().all(|byte| byte.is_ascii_graphic());
         let host = |rest| !authority(rest).is_empty() && !authority(rest).contains('@');

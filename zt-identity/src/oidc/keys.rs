@@ -178,6 +178,22 @@ impl IssuerKeys {
         self.current(now()).map(|_| ())
     }
 
+    /// Waits until the keys are others than those of this generation, for `limit` at most.
+    #[cfg(feature = "login")]
+    pub(super) async fn changed_since(&self, generation: u64, limit: Duration) {
+        let changed = async {
+            loop {
+                let mut changed = pin!(self.0.published.changed.notified());
+                changed.as_mut().enable();
+                if self.generation() != generation || self.0.refresh.is_none() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, changed).await;
+    }
+
     /// Why the last fetch failed; `None` when it succeeded.
     #[must_use]
     pub fn last_failure(&self) -> Option<FetchError> {

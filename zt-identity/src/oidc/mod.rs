@@ -2,6 +2,7 @@
 
 // In this order: a module uses only those above it.
 pub mod issuer;
+pub mod discovery;
 #[cfg(feature = "http")]
 pub mod fetch;
 mod published;
@@ -23,3 +24,5 @@ pub mod id_token;
 pub mod event_token;
 pub mod logout_token;
 pub mod security_event_token;
+#[cfg(feature = "login")]
+pub mod login;

@@ -34,9 +34,9 @@ use zt_core::time::{Clock, SystemClock, Timestamp};
 
 use crate::algorithm::random_u16;
 use crate::excerpt::excerpt;
-use crate::json::Object;
 use crate::jwk::JwkSet;
-use crate::oidc::fetch::{FetchError, Fetcher, HttpClient, MAX_LEN};
+use crate::oidc::discovery::keys_url;
+use crate::oidc::fetch::{FetchError, Fetcher, HttpClient};
 use crate::oidc::issuer::Issuer;
 use crate::oidc::published::Published;
 
@@ -150,6 +150,30 @@ impl RefreshOptions {
         self
     }
 
+    /// Where the discovery document of this issuer is.
+    pub(super) fn discovery_url_of(&self, issuer: &Issuer) -> Result<String, DiscoverError> {
+        match &self.discovery_url {
+            None => Ok(issuer.discovery_url()),
+            Some(url) if issuer.admits_keys_at(url) => Ok(url.as_ref().into()),
+            Some(url) => Err(DiscoverError::DiscoveryUrl { found: excerpt(url) }),
+        }
+    }
+
+    /// What fetches the documents of this issuer.
+    pub(super) fn fetcher(&self, issuer: &Issuer) -> Result<Fetcher, DiscoverError> {
+        Ok(match (&self.client, &self.tls) {
+            (Some(client), _) => Fetcher::with_client(Arc::clone(client), self.timeout),
+            (None, Some(tls)) => Fetcher::new(tls.clone(), self.timeout),
+            (None, None) => Fetcher::new(default_tls(issuer)?, self.timeout),
+        })
+    }
+
+    /// How long one document may take.
+    #[cfg(feature = "login")]
+    pub(super) const fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     /// How long keys are fresh that their server calls fresh for this long.
     fn fresh_for(&self, said: Option<Duration>) -> Duration {
         let at_least = MIN_TIME_TO_LIVE.min(self.time_to_live);
@@ -168,19 +192,11 @@ impl Refresh {
     pub(super) fn start(
         issuer: Issuer,
         published: Arc<Published>,
-        mut options: RefreshOptions,
+        options: RefreshOptions,
     ) -> Result<Self, DiscoverError> {
         let runtime = Handle::try_current().map_err(|_| DiscoverError::NoRuntime)?;
-        let discovery_url = match options.discovery_url.take() {
-            None => issuer.discovery_url(),
-            Some(url) if issuer.admits_keys_at(&url) => url.as_ref().into(),
-            Some(url) => return Err(DiscoverError::DiscoveryUrl { found: excerpt(&url) }),
-        };
-        let fetcher = match (options.client.take(), options.tls.take()) {
-            (Some(client), _) => Fetcher::with_client(client, options.timeout),
-            (None, Some(tls)) => Fetcher::new(tls, options.timeout),
-            (None, None) => Fetcher::new(default_tls(&issuer)?, options.timeout),
-        };
+        let discovery_url = options.discovery_url_of(&issuer)?;
+        let fetcher = options.fetcher(&issuer)?;
         let clock = Arc::clone(&options.clock);
         let refresher =
             Refresher { issuer, discovery_url, published, options, fetcher, body: Bytes::new() };
@@ -278,31 +294,8 @@ impl Refresher {
 
     async fn keys_url(&self) -> Result<String, FetchError> {
         let document = self.fetcher.get(&self.discovery_url, &["application/json"]).await?;
-        keys_url(&self.issuer, &document.body)
+        Ok(keys_url(&self.issuer, &document.body)?)
     }
-}
-
-/// Where the discovery document of `issuer` says that its keys are: rule 1. Of the document only its
-/// `issuer` and its `jwks_uri` are looked at.
-///
-/// # Errors
-///
-/// [`FetchError`] names the first rule that is broken.
-pub fn keys_url(issuer: &Issuer, document: &[u8]) -> Result<String, FetchError> {
-    if document.len() > MAX_LEN {
-        return Err(FetchError::TooLong);
-    }
-    let discovery = Object::parse(document).map_err(FetchError::Discovery)?;
-    let text = |name| discovery.get(name).and_then(|value| value.as_str()).unwrap_or_default();
-    let found = text("issuer");
-    if found != issuer.as_str() {
-        return Err(FetchError::OtherIssuer { found: excerpt(found) });
-    }
-    let url = text("jwks_uri");
-    if !issuer.admits_keys_at(url) {
-        return Err(FetchError::KeysUrl { found: excerpt(url) });
-    }
-    Ok(url.to_owned())
 }
 
 /// Between seven and eight tenths of a time.

@@ -115,8 +115,8 @@ pub(crate) fn load_target(
     target: &Resource,
 ) -> Result<Target, Stop> {
     let resource = resource(run, target)?;
-    let name = run.store.symbol(action.name())?;
-    let action = run.store.entity(word(run.tables().vocabulary.action_type)?, name)?;
+    let kind = word(run.tables().vocabulary.action_type)?;
+    let action = run.store.of_kind(kind, action.name())?;
     Ok(Target { action, resource })
 }
 
@@ -151,8 +151,8 @@ fn spiffe_workload(run: &mut Run<'_>, id: &SpiffeId, own: &Attributes) -> Result
             parent(run, words.workload_path_type, prefix);
         }
     }
-    let id = run.store.symbol(id.as_str())?;
-    known(run, words.workload_type, id, parents)
+    let entity = run.store.of_kind(word(words.workload_type)?, id.as_str())?;
+    known(run, entity, parents)
 }
 
 fn service_account(
@@ -178,7 +178,8 @@ fn service_account(
         entity.into_iter().for_each(|entity| run.parent(entity));
     }
     let id = run.joined(&[issuer, "#system:serviceaccount:", namespace, ":", name])?;
-    known(run, words.workload_type, id, parents)
+    let entity = run.store.entity(word(words.workload_type)?, id)?;
+    known(run, entity, parents)
 }
 
 fn unambiguous(issuer: &str) -> Result<(), Stop> {
@@ -216,11 +217,15 @@ fn user(run: &mut Run<'_>, user: &User) -> Result<EntityNo, Stop> {
         }
     }
     let id = run.joined(&[user.issuer(), "#", user.subject()])?;
-    known(run, words.user_type, id, parents)
+    let entity = run.store.entity(word(words.user_type)?, id)?;
+    known(run, entity, parents)
 }
 
 fn resource(run: &mut Run<'_>, resource: &Resource) -> Result<EntityNo, Stop> {
-    if OWN_TYPES.contains(&resource.kind()) || !is_entity_type(resource.kind()) {
+    let kind = run.store.symbol(resource.kind())?;
+    // What a policy names as a type is one.
+    let is_type = run.tables().names_kind(kind) || is_entity_type(resource.kind());
+    if !is_type || OWN_TYPES.contains(&resource.kind()) {
         return Err(Stop::Error);
     }
     facts(run, resource.attributes(), &[])?;
@@ -241,8 +246,8 @@ fn resource(run: &mut Run<'_>, resource: &Resource) -> Result<EntityNo, Stop> {
             prefixes.for_each(|prefix| parent(run, kind, prefix));
         }
     }
-    let (kind, id) = (run.store.symbol(resource.kind())?, run.store.symbol(resource.id())?);
-    known(run, Some(kind), id, parents)
+    let entity = run.store.of_kind(kind, resource.id())?;
+    known(run, entity, parents)
 }
 
 fn context(
@@ -255,18 +260,16 @@ fn context(
     let words = run.tables().vocabulary;
     let whole = run.tables().code.reads_whole_context;
     named_facts(run, context.attributes(), &CONTEXT, whole)?;
-    let mut given = |word: Option<Symbol>, term: Term| {
-        let name = word.filter(|name| whole || run.tables().code.reads(*name));
-        run.bench.fields.extend(name.map(|name| (name, term)));
+    let mut given = |word: Option<Symbol>, term: &dyn Fn() -> Option<Term>| {
+        if let Some(name) = word.filter(|name| whole || run.tables().code.reads(*name)) {
+            run.bench.fields.extend(term().map(|term| (name, term)));
+        }
     };
-    given(words.time, Term::DateTime(DateTime::from(context.time())));
-    given(words.workload, Term::Entity(workload));
-    if let Some(source) = context.source() {
-        given(words.source, Term::Ip(IpNet::from(source.to_canonical())));
-    }
-    if let Some(user) = user {
-        given(words.user, Term::Entity(user));
-    }
+    given(words.time, &|| Some(Term::DateTime(DateTime::from(context.time()))));
+    given(words.workload, &|| Some(Term::Entity(workload)));
+    given(words.user, &|| user.map(Term::Entity));
+    let source = || context.source().map(|source| Term::Ip(IpNet::from(source.to_canonical())));
+    given(words.source, &source);
     if let Some(device) = device {
         posture(run, device, whole)?;
     }
@@ -289,13 +292,7 @@ fn posture(run: &mut Run<'_>, device: &Device, whole: bool) -> Result<(), Stop> 
 }
 
 /// Knows the entity of the fields that lie on the bench, and of the parents added since.
-fn known(
-    run: &mut Run<'_>,
-    kind: Option<Symbol>,
-    id: Symbol,
-    parents: usize,
-) -> Result<EntityNo, Stop> {
-    let entity = run.store.entity(word(kind)?, id)?;
+fn known(run: &mut Run<'_>, entity: EntityNo, parents: usize) -> Result<EntityNo, Stop> {
     let attributes = run.bench.own_record(0, &mut run.store)?;
     run.overlay(entity, Facts { attributes, tags: RecordNo::EMPTY }, parents)?;
     Ok(entity)
@@ -308,8 +305,7 @@ fn is_named(run: &Run<'_>, kind: Option<Symbol>) -> bool {
 
 fn parent(run: &mut Run<'_>, kind: Option<Symbol>, id: &str) {
     if let Some(kind) = kind.filter(|kind| run.tables().names_kind(*kind)) {
-        let id = run.store.known_symbol(id);
-        let entity = id.and_then(|id| run.store.known_entity(kind, id));
+        let entity = run.store.known_of_kind(kind, id);
         entity.into_iter().for_each(|entity| run.parent(entity));
     }
 }

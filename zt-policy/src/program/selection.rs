@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::ScopeTest;
 use crate::evaluate::default::Side;
+use crate::index::Above;
 use crate::symbol::{EntityNo, Symbol};
 
 /// The scopes of all policies for one side of a request.
@@ -44,20 +45,14 @@ impl Selection {
         }
     }
 
-    /// Whether an entity of this type, which is in all of `above`, itself among them, is selected.
-    /// One whose type is not known is.
-    pub(crate) fn selects(
-        &self,
-        entity: EntityNo,
-        kind: Option<Symbol>,
-        above: &[EntityNo],
-    ) -> bool {
+    /// Whether an entity of this type is selected. One whose type is not known is.
+    pub(crate) fn selects(&self, kind: Option<Symbol>, above: Above<'_>) -> bool {
         let Some(kind) = kind else { return true };
         self.all
             || self.kinds.contains(&kind)
-            || self.equal.contains(&entity)
+            || self.equal.contains(&above.entity)
             || above.iter().any(|ancestor| {
-                self.within.contains(ancestor) || self.kinds_within.contains(&(kind, *ancestor))
+                self.within.contains(&ancestor) || self.kinds_within.contains(&(kind, ancestor))
             })
     }
 }

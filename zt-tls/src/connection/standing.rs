@@ -1,7 +1,7 @@
 //! What the lease of a connection rests on.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,7 @@ impl Connections {
                 verdict: Mutex::new((standing, Instant::now())),
             }),
             counts: Arc::clone(&self.counts),
+            told: AtomicBool::new(false),
         };
         let lease = self.leases.grant(support).map_err(HandshakeError::Unwatched)?;
         self.counts.admitted(peer.as_ref());
@@ -108,6 +109,7 @@ struct Connection {
     over: Ended,
     proof: Option<Proof>,
     counts: Arc<Counts>,
+    told: AtomicBool,
 }
 
 struct Proof {
@@ -119,16 +121,21 @@ struct Proof {
 
 impl Support for Connection {
     fn check(&self, now: Timestamp) -> Result<(), Ended> {
-        let peer = self.proof.as_ref().map(|proof| &proof.peer);
         if now >= self.until || self.began.elapsed() >= self.lasts {
-            self.counts.ended(peer, self.over, None);
-            return Err(self.over);
+            return Err(self.end(self.over, None));
         }
         let Some(proof) = &self.proof else { return Ok(()) };
-        proof.check().map_err(|refused| {
-            self.counts.ended(peer, Ended::Identity, Some(&refused));
-            Ended::Identity
-        })
+        proof.check().map_err(|refused| self.end(Ended::Identity, Some(&refused)))
+    }
+}
+
+impl Connection {
+    /// Tells of the end, once, though several may find it at the same time.
+    fn end(&self, why: Ended, refused: Option<&Refused>) -> Ended {
+        if !self.told.swap(true, Ordering::Relaxed) {
+            self.counts.ended(self.proof.as_ref().map(|proof| &proof.peer), why, refused);
+        }
+        why
     }
 }
 

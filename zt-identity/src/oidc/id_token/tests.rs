@@ -121,6 +121,16 @@ fn the_hashes_are_those_of_what_came_with_the_token() {
 }
 
 #[test]
+fn a_refresh_has_the_nonce_of_its_login_or_none() {
+    let refreshed = Login::refreshed(Some("n1"));
+    assert!(verify(json!({}), &refreshed).is_ok());
+    assert!(verify(json!({"nonce": null}), &refreshed).is_ok());
+    assert_eq!(refused(json!({"nonce": "n2"}), &refreshed), IdTokenError::Nonce);
+    assert_eq!(refused(json!({}), &Login::refreshed(None)), IdTokenError::Nonce);
+    assert_eq!(refused(json!({"nonce": null}), &LOGIN), IdTokenError::Nonce);
+}
+
+#[test]
 fn the_user_authenticated_no_longer_ago_than_was_asked_for() {
     let within = |secs| LOGIN.max_age(Duration::from_secs(secs));
     assert!(verify(json!({}), &within(100)).is_ok());
@@ -138,4 +148,16 @@ fn a_client_has_a_name_and_keys_of_its_provider() {
     let keys = IssuerKeys::fixed(JwkSet::default());
     let refused = IdTokenVerifier::new(issuer, "", keys).unwrap_err();
     assert_eq!(refused, IdTokenVerifierError::Client(EmptyAudience));
+}
+
+#[test]
+fn the_claims_of_an_id_token_can_be_read_into_a_type_of_ones_own() {
+    #[derive(serde::Deserialize)]
+    struct Profile<'t> {
+        name: &'t str,
+    }
+    let token = verify(json!({"name": "Alice"}), &LOGIN).unwrap();
+    assert_eq!(token.claims::<Profile<'_>>().unwrap().name, "Alice");
+    assert!(verify(json!({}), &LOGIN).unwrap().claims::<Profile<'_>>().is_err());
+    assert!(!format!("{token:?}").contains("Alice"));
 }

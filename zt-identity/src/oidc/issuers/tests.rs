@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use zt_core::attribute::Value;
 use zt_core::fault::Fault;
@@ -333,4 +334,34 @@ fn a_user_that_breaks_a_rule_is_refused() {
         .refuse_user(UserField::Username, "system:")
         .require_user(UserField::Groups, "g:admins");
     assert!(mapped(kept, &with(json!({}))).is_ok());
+}
+
+#[test]
+fn a_token_with_any_one_byte_changed_is_refused_by_every_issuer() {
+    let issuers = issuers();
+    for token in [eddsa(&claims(STAFF, "orders")), es256(&claims(PARTNERS, "partner-api"))] {
+        assert!(issuers.verify(&token, now()).is_ok());
+        for at in 0..token.len() {
+            let (before, rest) = token.split_at(at);
+            let (byte, after) = rest.split_at(1);
+            for other in ["A", "B", "_", ".", "=", "\u{e9}"] {
+                let changed = [before, other, after].concat();
+                assert!(other == byte || issuers.verify(&changed, now()).is_err(), "{changed}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_token_panics(token in "\\PC*", payload in "\\PC{0,100}", json in "[{}\\[\\]\":,a-z0-9]{0,60}") {
+        for payload in [payload, json] {
+            let part = minted::base64url(&payload);
+            let unsigned = [&*part, &part, &part].join(".");
+            prop_assert!(issuers().verify(&unsigned, now()).is_err());
+            let header = r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#;
+            prop_assert!(issuers().verify(&minted::Issuer::new().sign(header, &payload), now()).is_err());
+        }
+        prop_assert!(issuers().verify(&token, now()).is_err());
+    }
 }

@@ -1,0 +1,304 @@
+//! Texts, entities, sets and records, each once.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+
+use super::table::{Table, tag};
+use super::{Capacity, EntityNo, Field, Full, Mix, Span, Symbol, Term, at, number};
+
+/// Texts, each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts {
+    first: u32,
+    text: String,
+    spans: Vec<Span>,
+    table: Table,
+}
+
+impl Texts {
+    fn begin(&mut self, first: u32) {
+        self.first = first;
+        self.text.clear();
+        self.spans.clear();
+        self.table.truncate(0);
+    }
+
+    pub(super) fn get(&self, symbol: Symbol) -> Option<&str> {
+        let span = self.spans.get(at(symbol.0.checked_sub(self.first)?))?;
+        self.text.get(at(span.start)..at(span.end))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, text: &str) -> Option<Symbol> {
+        let is = |place: usize| {
+            let span = self.spans.get(place).copied().unwrap_or_default();
+            span.of(self.text.as_bytes()) == text.as_bytes()
+        };
+        Some(Symbol(place_after(self.first, self.table.find(hash, is)?)?))
+    }
+
+    /// Half of the hash of a text.
+    pub(super) fn tag(&self, symbol: Symbol) -> Option<u32> {
+        self.table.tag(at(symbol.0.checked_sub(self.first)?))
+    }
+
+    fn is(&self, symbol: Symbol, text: &str) -> bool {
+        let place = symbol.0.checked_sub(self.first).map(at);
+        let span = place.and_then(|place| self.spans.get(place));
+        span.is_some_and(|span| span.of(self.text.as_bytes()) == text.as_bytes())
+    }
+
+    pub(super) fn add(
+        &mut self,
+        hash: u64,
+        text: &str,
+        capacity: Capacity,
+    ) -> Result<Symbol, Full> {
+        let symbol = place_after(self.first, self.spans.len()).ok_or(Full)?;
+        let start = self.text.len();
+        let end = start.checked_add(text.len()).ok_or(Full)?;
+        if self.spans.len() >= capacity.things || end > capacity.bytes {
+            return Err(Full);
+        }
+        let span = Span::new(start, end)?;
+        self.table.add(hash)?;
+        self.spans.push(span);
+        self.text.push_str(text);
+        Ok(Symbol(symbol))
+    }
+}
+
+/// Entities, each once, as their types and IDs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    first: u32,
+    names: Vec<[Symbol; 2]>,
+    table: Table,
+}
+
+impl Names {
+    fn begin(&mut self, first: u32) {
+        self.first = first;
+        self.names.clear();
+        self.table.truncate(0);
+    }
+
+    pub(super) fn get(&self, entity: EntityNo) -> Option<[Symbol; 2]> {
+        self.names.get(at(entity.0.checked_sub(self.first)?)).copied()
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, is: impl Fn([Symbol; 2]) -> bool) -> Option<EntityNo> {
+        let is = |place: usize| self.names.get(place).is_some_and(|name| is(*name));
+        let place = self.table.find(hash, is)?;
+        Some(EntityNo(place_after(self.first, place)?))
+    }
+
+    pub(super) fn add(
+        &mut self,
+        hash: u64,
+        name: [Symbol; 2],
+        capacity: Capacity,
+    ) -> Result<EntityNo, Full> {
+        let entity = place_after(self.first, self.names.len()).ok_or(Full)?;
+        if self.names.len() >= capacity.things {
+            return Err(Full);
+        }
+        self.table.add(hash)?;
+        self.names.push(name);
+        Ok(EntityNo(entity))
+    }
+}
+
+/// Lists of items, each once, or for one owner.
+#[derive(Clone, Debug)]
+pub(super) struct Lists<T> {
+    first: u32,
+    items: Vec<T>,
+    spans: Vec<Span>,
+    table: Table,
+}
+
+impl<T> Default for Lists<T> {
+    fn default() -> Self {
+        Self { first: 0, items: Vec::new(), spans: Vec::new(), table: Table::default() }
+    }
+}
+
+impl<T: Copy + Eq> Lists<T> {
+    fn begin(&mut self, first: u32) {
+        self.first = first;
+        self.items.clear();
+        self.spans.clear();
+        self.table.truncate(0);
+    }
+
+    /// Forgets all but the first lists.
+    fn truncate(&mut self, len: usize) {
+        if self.spans.len() > len {
+            self.spans.truncate(len);
+            self.items.truncate(self.spans.last().map_or(0, |span| at(span.end)));
+            self.table.truncate(len);
+        }
+    }
+
+    pub(super) fn get(&self, list: u32) -> Option<&[T]> {
+        let span = self.spans.get(at(list.checked_sub(self.first)?))?;
+        Some(span.of(&self.items))
+    }
+
+    #[inline]
+    pub(super) fn find(&self, hash: u64, items: &[T]) -> Option<u32> {
+        let is =
+            |place: usize| self.spans.get(place).map(|span| span.of(&self.items)) == Some(items);
+        place_after(self.first, self.table.find(hash, is)?)
+    }
+
+    /// Adds a list; without a hash it is never found.
+    pub(super) fn add(
+        &mut self,
+        hash: Option<u64>,
+        items: &[T],
+        capacity: Capacity,
+    ) -> Result<u32, Full> {
+        let list = place_after(self.first, self.spans.len()).ok_or(Full)?;
+        let start = self.items.len();
+        let end = start.checked_add(items.len()).ok_or(Full)?;
+        if self.spans.len() >= capacity.things || end > capacity.items {
+            return Err(Full);
+        }
+        let span = Span::new(start, end)?;
+        match hash {
+            Some(hash) => self.table.add(hash)?,
+            None => self.table.add_hidden()?,
+        }
+        self.spans.push(span);
+        self.items.extend_from_slice(items);
+        Ok(list)
+    }
+}
+
+/// The hash of a text.
+pub(crate) fn hash(hasher: &RandomState, text: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(text.as_bytes());
+    hasher.finish()
+}
+
+/// The hash of an entity, by those of the texts of its type and its ID.
+pub(super) fn pair(kind: u32, id: u32) -> u64 {
+    let mut mix = Mix::default();
+    mix.write_u32(kind);
+    mix.write_u32(id);
+    mix.finish()
+}
+
+fn place_after(first: u32, place: usize) -> Option<u32> {
+    first.checked_add(u32::try_from(place).ok()?)
+}
+
+/// One layer of numbers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Layer {
+    pub(super) texts: Texts,
+    pub(super) entities: Names,
+    pub(super) sets: Lists<Term>,
+    pub(super) records: Lists<Field>,
+}
+
+/// What a layer knows of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// Its number.
+    Known(Symbol),
+    /// Nothing: its hash.
+    New(u64),
+}
+
+/// How many sets and records a layer had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    sets: usize,
+    records: usize,
+}
+
+impl Layer {
+    /// Forgets all, to continue behind `base`.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] where `base` leaves no number.
+    pub(crate) fn begin(&mut self, base: &Self) -> Result<(), Full> {
+        let after = |first, len| place_after(first, len).ok_or(Full);
+        self.texts.begin(after(base.texts.first, base.texts.spans.len())?);
+        self.entities.begin(after(base.entities.first, base.entities.names.len())?);
+        self.sets.begin(after(base.sets.first, base.sets.spans.len())?);
+        self.records.begin(after(base.records.first, base.records.spans.len())?);
+        Ok(())
+    }
+
+    /// What it knows of a text.
+    #[inline]
+    pub(crate) fn part(&self, hash: u64, text: &str) -> Part {
+        self.texts.find(hash, text).map_or(Part::New(hash), Part::Known)
+    }
+
+    /// The entity of this type and ID, by their hashes and texts.
+    #[inline]
+    pub(crate) fn named(&self, [kind, id]: [(u64, &str); 2]) -> Option<EntityNo> {
+        let is = |[its_kind, its_id]: [Symbol; 2]| {
+            self.texts.is(its_id, id.1) && self.texts.is(its_kind, kind.1)
+        };
+        self.entities.find(pair(tag(kind.0), tag(id.0)), is)
+    }
+
+    /// The entity of this hash and type, by the text of its ID.
+    #[inline]
+    pub(super) fn of_kind(&self, hash: u64, kind: Symbol, id: &str) -> Option<EntityNo> {
+        self.entities.find(hash, |[its_kind, its_id]| its_kind == kind && self.texts.is(its_id, id))
+    }
+
+    /// Where its sets and records end.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { sets: self.sets.spans.len(), records: self.records.spans.len() }
+    }
+
+    /// Forgets the sets and records that were made since. Nothing may hold their numbers.
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.sets.truncate(mark.sets);
+        self.records.truncate(mark.records);
+    }
+
+    /// For each text of the first layer whether it is the type of an entity.
+    pub(crate) fn kinds(&self) -> Vec<bool> {
+        let mut kinds = vec![false; self.texts.spans.len()];
+        for [kind, _] in &self.entities.names {
+            if let Some(is_kind) = kinds.get_mut(kind.at()) {
+                *is_kind = true;
+            }
+        }
+        kinds
+    }
+
+    /// All of its entities, in their order; it has to be the first layer.
+    pub(crate) fn entities(&self) -> impl Iterator<Item = EntityNo> {
+        (0..number(self.entities.names.len()).unwrap_or(u32::MAX)).map(EntityNo)
+    }
+
+    /// Gives back memory that no more is put into.
+    pub(crate) fn shrink(&mut self) {
+        self.texts.text.shrink_to_fit();
+        self.texts.spans.shrink_to_fit();
+        self.entities.names.shrink_to_fit();
+        self.sets.shrink();
+        self.records.shrink();
+    }
+}
+
+impl<T> Lists<T> {
+    fn shrink(&mut self) {
+        self.items.shrink_to_fit();
+        self.spans.shrink_to_fit();
+    }
+}
