@@ -3,6 +3,7 @@
 //! meant.
 
 #![cfg(test)]
+#![expect(clippy::arithmetic_side_effects, reason = "moments near one another, in a test")]
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -109,6 +109,7 @@ impl Case {
 }
 
 /// Each algorithm, ours beside this backend of `jsonwebtoken`.
+#[allow(dead_code, reason = "one bench has these alone")]
 pub fn beside_jsonwebtoken(peer: &'static str) -> Vec<Scenario> {
     ALGORITHMS
         .map(|(name, algorithm)| {

@@ -45,7 +45,7 @@ impl Builder {
         self
     }
 
-    /// With entities that every request sees, as [`PolicySet::with_entities`].
+    /// With entities that every request sees, as [`PolicySet::with_entities`](crate::set::PolicySet::with_entities).
     pub fn entities(mut self, entities: Entities) -> Self {
         self.settings.entities = entities;
         self
@@ -57,7 +57,7 @@ impl Builder {
         self
     }
 
-    /// With another answer where no policy applies, as [`PolicySet::with_default`].
+    /// With another answer where no policy applies, as [`PolicySet::with_default`](crate::set::PolicySet::with_default).
     pub fn default_effect(mut self, default_effect: DefaultEffect) -> Self {
         self.settings.default_effect = default_effect;
         self
