@@ -1,8 +1,9 @@
 //! Policies as they were written, without keeping them twice.
 //!
-//! A program says all of a policy that has no conditions and no annotations but its name: such a
-//! policy is made again of its rule when someone asks for it. Every other is kept. Which one it is
-//! is not guessed: what is not made again equal to what it was, is kept.
+//! A program says all of a policy but for its conditions and for annotations other than its name:
+//! a policy is made again of its rule when someone asks for it, and of its conditions, which are
+//! kept. One with other annotations is kept as a whole. Which one it is is not guessed: what is not
+//! made again equal to what it was, is kept.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use crate::index::RuleNo;
 use crate::name::{EntityType, EntityUid};
-use crate::policy::{ActionScope, Policy, Scope, Target};
+use crate::policy::{ActionScope, Condition, Policy, Scope, Target};
 use crate::program::{ActionTest, Program, Rule, ScopeTest, Tables};
 use crate::symbol::{EntityNo, Mix, Symbol};
 
@@ -19,9 +20,16 @@ use crate::symbol::{EntityNo, Mix, Symbol};
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     // INVARIANT: the policy of each rule of the program is kept, in their order, or is what
-    // `Restorer` makes of the rule.
+    // `Restorer` makes of the rule and of the conditions that are kept.
     program: Program,
-    kept: Arc<[(RuleNo, Policy)]>,
+    kept: Arc<[(RuleNo, Kept)]>,
+}
+
+/// What a rule does not say.
+#[derive(Debug)]
+enum Kept {
+    Conditions(Box<[Condition]>),
+    All(Box<Policy>),
 }
 
 impl Written {
@@ -30,9 +38,11 @@ impl Written {
         let mut restorer = Restorer::of(&program);
         let mut kept = Vec::new();
         for ((policy, rule), no) in policies.into_iter().zip(&program.0.rules).zip(0..) {
-            let is_said = policy.conditions.is_empty() && policy.annotations.len() <= 1;
-            if !is_said || restorer.policy(rule).as_ref() != Some(&policy) {
-                kept.push((no, policy));
+            let restored = restorer.policy(rule, &policy.conditions);
+            if restored.as_ref() != Some(&policy) {
+                kept.push((no, Kept::All(Box::new(policy))));
+            } else if !policy.conditions.is_empty() {
+                kept.push((no, Kept::Conditions(policy.conditions.into())));
             }
         }
         let kept = kept.into();
@@ -50,9 +60,10 @@ impl Written {
         let mut kept = self.kept.iter().peekable();
         self.program.0.rules.iter().zip(0..).filter_map(move |(rule, no)| {
             match kept.next_if(|(next, _)| *next == no) {
-                Some((_, policy)) => Some(policy.clone()),
+                Some((_, Kept::All(policy))) => Some(Policy::clone(policy)),
                 // Never `None`: see the invariant.
-                None => restorer.policy(rule),
+                Some((_, Kept::Conditions(conditions))) => restorer.policy(rule, conditions),
+                None => restorer.policy(rule, &[]),
             }
         })
     }
@@ -70,8 +81,8 @@ impl<'p> Restorer<'p> {
         Self { tables: &program.0, kinds: HashMap::default() }
     }
 
-    /// The policy of a rule, as far as the rule says it.
-    fn policy(&mut self, rule: &Rule) -> Option<Policy> {
+    /// The policy of a rule with these conditions, as far as the rule says it.
+    fn policy(&mut self, rule: &Rule, conditions: &[Condition]) -> Option<Policy> {
         let code = &self.tables.code;
         let id = rule.is_named().then(|| ("id".into(), Some(rule.id.clone())));
         Some(Policy {
@@ -81,7 +92,7 @@ impl<'p> Restorer<'p> {
             principal: self.scope(rule.principal(code))?,
             action: self.action(rule.action(code))?,
             resource: self.scope(rule.resource(code))?,
-            conditions: Vec::new(),
+            conditions: conditions.to_vec(),
         })
     }
 
@@ -156,8 +167,9 @@ mod tests {
         let policies = text::policies("p", POLICIES).unwrap();
         let written = written(&policies);
         assert_eq!(written.policies().collect::<Vec<_>>(), policies);
-        let kept: Vec<RuleNo> = written.kept.iter().map(|(no, _)| *no).collect();
-        assert_eq!(kept, [3, 5, 6, 8, 9]);
+        let is_whole = |kept: &Kept| matches!(kept, Kept::All(_));
+        let kept: Vec<_> = written.kept.iter().map(|(no, kept)| (*no, is_whole(kept))).collect();
+        assert_eq!(kept, [(3, true), (5, true), (6, false), (8, false), (9, true)]);
     }
 
     #[test]
