@@ -24,7 +24,7 @@ use crate::program::{
     ActionTest, Code, Node, NodeNo, Program, Rule, ScopeTest, Selection, Tables, Vocabulary,
 };
 use crate::symbol::{
-    Capacity, EntityNo, Facts, Full, Layer, Span, Store, Symbol, Term, Workbench, at, number,
+    Capacity, EntityNo, Facts, Full, Layer, Span, Store, Symbol, Term, Workbench, at, number, trim,
 };
 use crate::term::call;
 
@@ -86,17 +86,19 @@ impl Program {
         };
         compiler.store.record(&mut [])?;
         let vocabulary = Vocabulary::new(|word| compiler.store.symbol(word))?;
-        let rules = policies
-            .iter()
-            .map(|policy| compiler.rule(policy))
-            .collect::<Result<Vec<_>, Full>>()?;
+        let mut rules = Vec::with_capacity(policies.len());
+        for policy in policies {
+            rules.push(compiler.rule(policy)?);
+        }
         let known = compiler.entities(entities)?;
-        let Compiler { code, paths, choices, .. } = compiler;
+        let Compiler { mut code, paths, choices, .. } = compiler;
+        code.shrink();
         let (facts, above, ancestors) = close(&layer, known)?;
-        let index = Index::new(post(&rules, &choices, &code), paths.all, facts.len())?;
-        let kinds = kinds(&layer, &rules);
-        layer.shrink();
-        let selection = selection(default_effect, &rules);
+        let count = layer.entities().count();
+        let index = Index::new(post(&rules, &choices, &code), paths.all, count)?;
+        let kinds = kinds(&layer, &rules, &code);
+        layer.shrink()?;
+        let selection = selection(default_effect, &rules, &code);
         let tables = Tables {
             hasher,
             layer,
@@ -114,23 +116,25 @@ impl Program {
     }
 }
 
-fn selection(default_effect: DefaultEffect, rules: &[Rule]) -> Option<Selection> {
+fn selection(default_effect: DefaultEffect, rules: &[Rule], code: &Code) -> Option<Selection> {
     let DefaultEffect::AllowUnselected(side) = default_effect else { return None };
     let scopes = rules.iter().map(|rule| match side {
-        Side::Principal => rule.principal,
-        Side::Resource => rule.resource,
+        Side::Principal => rule.principal(code),
+        Side::Resource => rule.resource(code),
     });
     Some(Selection::of(side, scopes))
 }
 
 /// For each text whether it is the type of an entity, or named as one.
-fn kinds(layer: &Layer, rules: &[Rule]) -> Vec<bool> {
+fn kinds(layer: &Layer, rules: &[Rule], code: &Code) -> Vec<bool> {
     let mut kinds = layer.kinds();
-    for kind in rules.iter().flat_map(|rule| [rule.principal.kind(), rule.resource.kind()]) {
+    let scopes = rules.iter().flat_map(|rule| [rule.principal(code), rule.resource(code)]);
+    for kind in scopes.map(ScopeTest::kind) {
         if let Some(is_kind) = kind.and_then(|kind| kinds.get_mut(kind.at())) {
             *is_kind = true;
         }
     }
+    trim(&mut kinds);
     kinds
 }
 
@@ -204,14 +208,16 @@ impl Compiler<'_> {
             let node = self.node(&condition.body)?;
             conditions.push((node, condition.kind == ConditionKind::When));
         }
-        Ok(Rule {
-            id: policy.id.clone(),
-            effect: policy.effect,
-            principal,
-            action,
-            resource,
-            conditions: append(&mut self.code.conditions, conditions)?,
-        })
+        let is_conditional = !conditions.is_empty();
+        let conditions = append(&mut self.code.conditions, conditions)?;
+        // Nowhere, where there are none, so that it can be trimmed.
+        self.code.conditions_of.push(if is_conditional { conditions } else { Span::default() });
+        let scopes = (principal, action, resource);
+        let rule = Rule::new(policy.id.clone(), policy.effect, scopes, &mut self.code)?;
+        let rule = if is_conditional { rule.conditional() } else { rule };
+        let is_named = policy.annotations.len() == 1
+            && policy.annotations.get("id").is_some_and(|id| id.as_ref() == Some(&policy.id));
+        Ok(if is_named { rule.named() } else { rule })
     }
 
     fn scope(&mut self, scope: &Scope) -> Result<ScopeTest, Full> {
@@ -434,7 +440,13 @@ fn close(layer: &Layer, known: Vec<Known>) -> Result<Closed, Full> {
         if ancestors.len() > MAX_ALL_ANCESTORS {
             return Err(Full);
         }
-        *place = Span::new(start, ancestors.len())?;
+        // Nowhere, where there are none, so that it can be trimmed.
+        if start < ancestors.len() {
+            *place = Span::new(start, ancestors.len())?;
+        }
     }
+    trim(&mut facts);
+    trim(&mut above);
+    ancestors.shrink_to_fit();
     Ok((facts, above, ancestors))
 }

@@ -165,7 +165,7 @@ mod tests {
         fs::create_dir(folder.path().join("below")).unwrap();
         fs::write(folder.path().join("below/d.cedar"), "not Cedar").unwrap();
         let set = PolicySet::from_folder(folder.path()).unwrap();
-        let ids: Vec<&str> = set.policies().iter().map(|policy| &*policy.id).collect();
+        let ids: Vec<String> = set.policies().map(|policy| policy.id.to_string()).collect();
         assert_eq!(ids, ["a.cedar:policy0", "b.cedar:policy0"]);
     }
 
@@ -209,7 +209,7 @@ mod tests {
         symlink("..2026_11_21", folder.path().join("..data")).unwrap();
         symlink("..data/a.cedar", folder.path().join("a.cedar")).unwrap();
         let set = PolicySet::from_folder(folder.path()).unwrap();
-        assert_eq!(&*set.policies()[0].id, "a.cedar:policy0");
+        assert_eq!(&*set.policies().next().unwrap().id, "a.cedar:policy0");
     }
 
     #[cfg(unix)]

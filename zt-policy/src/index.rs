@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
 use crate::expr::Var;
-use crate::symbol::{EntityNo, Full, Mix, Span, Symbol, Term, at, number};
+use crate::symbol::{EntityNo, Full, Mix, Span, Symbol, Term, at, number, trim};
 
 /// The place of a policy in its set.
 pub(crate) type RuleNo = u32;
@@ -94,13 +94,46 @@ impl Above<'_> {
 /// How many actions of an anchor are looked through, not searched.
 const FEW: usize = 8;
 
+/// What is posted under an entity: nothing, one policy, whose scope says the rest, or the place of
+/// a list. In 32 bits, as there are many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place(u32);
+
+/// What a [`Place`] says.
+enum Posted {
+    Nothing,
+    One(RuleNo),
+    List(usize),
+}
+
+impl Place {
+    fn one(rule: RuleNo) -> Result<Self, Full> {
+        Ok(Self(rule.checked_mul(2).ok_or(Full)? | 1))
+    }
+
+    fn list(place: usize) -> Result<Self, Full> {
+        let after = number(place)?.checked_add(1).ok_or(Full)?;
+        Ok(Self(after.checked_mul(2).ok_or(Full)?))
+    }
+
+    fn posted(self) -> Posted {
+        match (self.0 & 1, (self.0 >> 1).checked_sub(1)) {
+            (1, _) => Posted::One(self.0 >> 1),
+            (_, Some(list)) => Posted::List(at(list)),
+            (_, None) => Posted::Nothing,
+        }
+    }
+}
+
 /// Policies by anchor and action.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// By the entity that the scope of the principal names.
-    principals: Vec<Span>,
+    principals: Vec<Place>,
     /// By the entity that the scope of the resource names.
-    resources: Vec<Span>,
+    resources: Vec<Place>,
+    /// What several policies of one entity have in `entries`.
+    lists: Vec<Span>,
     /// By the type that a scope names, or the value of a path.
     others: HashMap<Anchor, Span, BuildHasherDefault<Mix>>,
     pub(crate) paths: Vec<PathIndex>,
@@ -148,26 +181,37 @@ impl Index {
         postings.sort_unstable();
         postings.dedup();
         let mut index = Self {
-            principals: vec![Span::default(); entities],
-            resources: vec![Span::default(); entities],
+            principals: vec![Place::default(); entities],
+            resources: vec![Place::default(); entities],
             paths: used(&postings, paths)?,
             ..Self::default()
         };
         for group in postings.chunk_by(|a, b| a.0 == b.0) {
+            if let [(anchor, _, None, rule)] = group
+                && let Some(place) = index.place(*anchor)
+            {
+                *place = Place::one(*rule)?;
+                continue;
+            }
             let start = index.entries.len();
             for entry in group.chunk_by(|a, b| a.1 == b.1) {
                 index.enter(entry)?;
             }
             let entries = Span::new(start, index.entries.len())?;
             let anchor = group.first().map_or(Anchor::Everywhere, |(anchor, ..)| *anchor);
-            *index.place(anchor).ok_or(Full)? = entries;
+            index.list(anchor, entries)?;
         }
         let is_kind =
             |anchor: &Anchor| matches!(anchor, Anchor::PrincipalKind(_) | Anchor::ResourceKind(_));
         index.has_kinds = index.others.keys().any(is_kind)
             || index.seconds.keys().any(|(_, second)| is_kind(second));
+        trim(&mut index.principals);
+        trim(&mut index.resources);
+        index.lists.shrink_to_fit();
         index.rules.shrink_to_fit();
         index.entries.shrink_to_fit();
+        index.others.shrink_to_fit();
+        index.seconds.shrink_to_fit();
         Ok(index)
     }
 
@@ -192,18 +236,37 @@ impl Index {
         Ok(())
     }
 
-    fn place(&mut self, anchor: Anchor) -> Option<&mut Span> {
+    /// Where the policies of an anchor are, if it is an entity.
+    fn place(&mut self, anchor: Anchor) -> Option<&mut Place> {
         match anchor {
-            Anchor::Everywhere => Some(&mut self.everywhere),
             Anchor::Principal(entity) => self.principals.get_mut(entity.at()),
             Anchor::Resource(entity) => self.resources.get_mut(entity.at()),
+            Anchor::Everywhere
+            | Anchor::PrincipalKind(_)
+            | Anchor::ResourceKind(_)
+            | Anchor::Equal(..)
+            | Anchor::Within(..)
+            | Anchor::Absent(_)
+            | Anchor::NotAnEntity(_) => None,
+        }
+    }
+
+    fn list(&mut self, anchor: Anchor, entries: Span) -> Result<(), Full> {
+        match anchor {
+            Anchor::Everywhere => self.everywhere = entries,
+            Anchor::Principal(_) | Anchor::Resource(_) => {
+                let list = Place::list(self.lists.len())?;
+                *self.place(anchor).ok_or(Full)? = list;
+                self.lists.push(entries);
+            }
             Anchor::PrincipalKind(_)
             | Anchor::ResourceKind(_)
             | Anchor::Equal(..)
             | Anchor::Within(..)
             | Anchor::Absent(_)
-            | Anchor::NotAnEntity(_) => Some(self.others.entry(anchor).or_default()),
+            | Anchor::NotAnEntity(_) => drop(self.others.insert(anchor, entries)),
         }
+        Ok(())
     }
 
     /// Whether what is present has to be known to [`find`](Self::find) beyond the entities.
@@ -230,15 +293,25 @@ impl Index {
         present: &[Anchor],
         mut show: impl FnMut(&[RuleNo]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut look = |list: Option<&Span>| match list {
-            Some(list) if !list.is_empty() => self.narrow(*list, action, present, &mut show),
-            Some(_) | None => Ok(()),
+        if !self.everywhere.is_empty() {
+            self.narrow(self.everywhere, action, present, &mut show)?;
+        }
+        let mut look = |posted: Posted| match posted {
+            Posted::Nothing => Ok(()),
+            Posted::One(rule) => show(&[rule]),
+            Posted::List(list) => {
+                let list = self.lists.get(list).copied().unwrap_or_default();
+                self.narrow(list, action, present, &mut show)
+            }
         };
-        look(Some(&self.everywhere))?;
-        principal.iter().try_for_each(|entity| look(self.principals.get(entity.at())))?;
-        resource.iter().try_for_each(|entity| look(self.resources.get(entity.at())))?;
+        let at_place = |places: &[Place], entity: EntityNo| {
+            places.get(entity.at()).copied().unwrap_or_default().posted()
+        };
+        principal.iter().try_for_each(|entity| look(at_place(&self.principals, entity)))?;
+        resource.iter().try_for_each(|entity| look(at_place(&self.resources, entity)))?;
         if !self.others.is_empty() {
-            present.iter().try_for_each(|anchor| look(self.others.get(anchor)))?;
+            let mut lists = present.iter().filter_map(|anchor| self.others.get(anchor));
+            lists.try_for_each(|list| self.narrow(*list, action, present, &mut show))?;
         }
         Ok(())
     }

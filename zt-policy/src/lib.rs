@@ -98,6 +98,7 @@ mod term;
 mod index;
 pub mod program;
 pub mod compile;
+mod written;
 pub mod decide;
 pub mod explain;
 pub mod model;

@@ -68,7 +68,7 @@ impl PolicySet {
         if self.forbid_error() == OnForbidError::Skip {
             warnings.push(Warning::SkipsForbidsThatErr);
         }
-        warnings.extend(self.policies().iter().filter_map(of_policy));
+        warnings.extend(self.policies().filter_map(|policy| of_policy(&policy)));
         warnings
     }
 }

@@ -1,5 +1,6 @@
 //! A compiled policy set: flat, numbered, never changed.
 
+mod rule;
 mod selection;
 
 use std::fmt;
@@ -7,13 +8,13 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
+pub(crate) use self::rule::Rule;
 pub(crate) use self::selection::Selection;
 use crate::evaluate::default::DefaultEffect;
 use crate::expr::{BinaryOp, Function};
 use crate::index::Index;
 use crate::pattern::Pattern;
-use crate::policy::Effect;
-use crate::symbol::{EntityNo, Facts, Layer, Span, Symbol, Term};
+use crate::symbol::{EntityNo, Facts, Layer, Span, Symbol, Term, trim};
 
 /// The place of a node among the nodes of its program.
 pub(crate) type NodeNo = u32;
@@ -63,9 +64,9 @@ pub(crate) struct Tables {
     pub(crate) kinds: Vec<bool>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) code: Code,
-    /// What is known of each entity.
+    /// What is known of each entity, as far as anything is.
     pub(crate) facts: Vec<Option<Facts>>,
-    /// The entities above each entity, sorted, without itself.
+    /// The entities above each entity, sorted, without itself, as far as there are any.
     pub(crate) above: Vec<Span>,
     pub(crate) ancestors: Vec<EntityNo>,
     pub(crate) index: Index,
@@ -83,18 +84,6 @@ impl Tables {
     pub(crate) fn above(&self, entity: EntityNo) -> &[EntityNo] {
         self.above.get(entity.at()).copied().unwrap_or_default().of(&self.ancestors)
     }
-}
-
-/// One policy.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) id: Arc<str>,
-    pub(crate) effect: Effect,
-    pub(crate) principal: ScopeTest,
-    pub(crate) action: ActionTest,
-    pub(crate) resource: ScopeTest,
-    /// Places in [`Code::conditions`].
-    pub(crate) conditions: Span,
 }
 
 /// What a scope asks of a principal or a resource.
@@ -130,7 +119,7 @@ impl ScopeTest {
 pub(crate) enum ActionTest {
     Any,
     Eq(EntityNo),
-    /// In any of these, places in [`Code::entities`].
+    /// In the only one, or in any of several of these, places in [`Code::entities`].
     InAny(Span),
 }
 
@@ -144,6 +133,12 @@ pub(crate) struct Code {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) entities: Vec<EntityNo>,
     pub(crate) conditions: Vec<(NodeNo, bool)>,
+    /// For each policy its places in `conditions`, as far as there are any.
+    pub(crate) conditions_of: Vec<Span>,
+    /// What scopes ask with `is … in`.
+    pub(crate) kinds_within: Vec<(Symbol, EntityNo)>,
+    /// What scopes of actions ask with `in`, places in `entities`.
+    pub(crate) groups: Vec<Span>,
     /// Whether a policy asks for an attribute of this name, by its symbol.
     pub(crate) read: Vec<bool>,
     /// Whether a policy looks at the context other than by its attributes.
@@ -154,6 +149,21 @@ impl Code {
     /// Whether a policy asks for an attribute of this name.
     pub(crate) fn reads(&self, name: Symbol) -> bool {
         self.read.get(name.at()).copied().unwrap_or(false)
+    }
+
+    /// Gives back memory that no more is put into.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.children.shrink_to_fit();
+        self.fields.shrink_to_fit();
+        self.names.shrink_to_fit();
+        self.patterns.shrink_to_fit();
+        self.entities.shrink_to_fit();
+        self.conditions.shrink_to_fit();
+        trim(&mut self.conditions_of);
+        self.kinds_within.shrink_to_fit();
+        self.groups.shrink_to_fit();
+        trim(&mut self.read);
     }
 }
 

@@ -165,17 +165,21 @@ impl Extent {
     }
 }
 
-fn extent(policies: &[Policy], asked: &Asked, default_effect: DefaultEffect) -> Extent {
+fn extent(
+    policies: impl Iterator<Item = Policy>,
+    asked: &Asked,
+    default_effect: DefaultEffect,
+) -> Extent {
     let caller = Caller::of(asked);
     let by_default = default_effect != DefaultEffect::Deny;
     let mut extent = Extent { by_default, ..Extent::default() };
     for policy in policies {
-        let Some(is_conditional) = caller.is_concerned(policy) else { continue };
+        let Some(is_conditional) = caller.is_concerned(&policy) else { continue };
         let named = match policy.effect {
             Effect::Permit => &mut extent.permits,
             Effect::Forbid => &mut extent.forbids,
         };
-        let (policy, resource) = (policy.id.clone(), policy.resource.clone());
+        let Policy { id: policy, resource, .. } = policy;
         named.push(Named { policy, resource, is_conditional });
     }
     extent

@@ -36,6 +36,7 @@ use crate::model::{self, Unaskable};
 use crate::policy::Policy;
 use crate::program::Program;
 use crate::term::Stop;
+use crate::written::Written;
 
 /// A text of policies and its name, such as that of its file.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +63,14 @@ pub struct Source<'a> {
 ///     );
 ///     "#,
 /// )?;
-/// assert_eq!(policies.policies().len(), 1);
+/// assert_eq!(policies.policies().count(), 1);
 /// assert!(PolicySet::parse("orders", "// nothing yet").is_err());
 /// # Ok::<(), zt_policy::set::LoadError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct PolicySet {
     // INVARIANT: not empty, no templates, names are unique, expressions at most MAX_DEPTH deep.
-    policies: Arc<[Policy]>,
+    policies: Written,
     entities: Arc<Entities>,
     // None where the entities are more than a program can hold: it denies everything.
     program: Option<Program>,
@@ -136,7 +137,7 @@ impl PolicySet {
         check_depth(&policies)?;
         let program = Program::compile(&policies, &Entities::new())?;
         Ok(Self {
-            policies: policies.into(),
+            policies: Written::new(policies, program.clone()),
             entities: Arc::default(),
             program: Some(program),
             version: PolicyVersion::new(1, digest),
@@ -192,8 +193,11 @@ impl PolicySet {
     }
 
     fn compile(&mut self) {
-        let (policies, entities) = (&self.policies, &self.entities);
-        self.program = Program::compile_with_default(policies, entities, self.default_effect).ok();
+        let (policies, entities) = (self.policies().collect::<Vec<_>>(), &self.entities);
+        self.program = Program::compile_with_default(&policies, entities, self.default_effect).ok();
+        if let Some(program) = &self.program {
+            self.policies.with_program(program.clone());
+        }
     }
 
     /// With other names of secrets, which [`explain`](Self::explain) does not show.
@@ -211,9 +215,11 @@ impl PolicySet {
     }
 
     /// The policies, in the order in which they are asked.
-    #[must_use]
-    pub fn policies(&self) -> &[Policy] {
-        &self.policies
+    ///
+    /// They are made while they are read: those that a [`Program`] says in full are not kept
+    /// besides.
+    pub fn policies(&self) -> impl Iterator<Item = Policy> {
+        self.policies.policies()
     }
 
     /// Generation and digest.
@@ -274,15 +280,15 @@ impl PolicySet {
         request: &Request<'_>,
     ) -> Vec<(SubjectKind, Result<Explanation, Unaskable>)> {
         let mut explained = Vec::new();
+        let policies: Vec<Policy> = self.policies().collect();
         let manner = Manner {
             on_forbid_error: self.on_forbid_error,
             default_effect: self.default_effect,
             redaction: self.redaction.clone(),
         };
         let decision = Decision::of(request, self.version, |question| {
-            let explanation = model::ask(question, &self.entities).map(|asked| {
-                Explanation::of(&self.policies, &asked.request, &asked.entities, &manner)
-            });
+            let explanation = model::ask(question, &self.entities)
+                .map(|asked| Explanation::of(&policies, &asked.request, &asked.entities, &manner));
             explained.push((question.subject().kind(), explanation));
             Answer::not_permitted()
         });

@@ -48,6 +48,16 @@ macro_rules! indexed {
             pub(crate) fn at(self) -> usize {
                 at(self.0)
             }
+
+            /// As a number of no kind.
+            pub(crate) const fn bare(self) -> u32 {
+                self.0
+            }
+
+            /// What was [`bare`](Self::bare).
+            pub(crate) const fn of_bare(number: u32) -> Self {
+                Self(number)
+            }
         })*
     };
 }
@@ -132,6 +142,14 @@ pub(crate) fn at(number: u32) -> usize {
 /// [`Full`] beyond 32 bits.
 pub(crate) fn number(index: usize) -> Result<u32, Full> {
     u32::try_from(index).map_err(|_| Full)
+}
+
+/// Takes away what is empty at the end of a list by number, which reads the same without it, and
+/// gives back its memory.
+pub(crate) fn trim<T: Default + PartialEq>(list: &mut Vec<T>) {
+    let len = list.iter().rposition(|item| *item != T::default());
+    list.truncate(len.map_or(0, |last| last.saturating_add(1)));
+    list.shrink_to_fit();
 }
 
 /// A quick hasher for numbers, and for hashes already made; not for what a peer chooses, except to

@@ -346,7 +346,7 @@ proptest! {
                 let (kind, answer) = answers.next().unwrap();
                 assert_eq!(kind, question.subject().kind());
                 let expected = model::ask(question, &base).map(|asked| {
-                    authorize(set.policies(), &asked.request, &asked.entities).outcome(mode)
+                    authorize(&set.policies().collect::<Vec<_>>(), &asked.request, &asked.entities).outcome(mode)
                 });
                 assert_eq!(set.outcome(question), expected);
                 assert_eq!((answer.denied(), answer.policy()), answer_of(expected.as_ref().ok()));

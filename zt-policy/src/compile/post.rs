@@ -58,7 +58,7 @@ pub(super) fn post(rules: &[Rule], choices: &[Vec<Choice>], code: &Code) -> Vec<
 
 fn post_under(anchor: Anchor, rule: &Rule, no: RuleNo, code: &Code, postings: &mut Vec<Posting>) {
     let mut under = |action: Option<EntityNo>| postings.push((anchor, action, None, no));
-    match rule.action {
+    match rule.action(code) {
         ActionTest::Any => under(None),
         ActionTest::Eq(action) => under(Some(action)),
         ActionTest::InAny(groups) => {

@@ -105,14 +105,14 @@ impl Run<'_> {
         first: &mut First,
     ) -> Result<(), Stop> {
         let Some(rule) = self.tables.rules.get(at(no)) else { return Ok(()) };
-        if !first.could_change(rule.effect, no, on_forbid_error) {
+        if !first.could_change(rule.effect(), no, on_forbid_error) {
             return Ok(());
         }
         *self.asked = self.asked.saturating_add(1);
-        match self.applies(rule, frame) {
-            Ok(true) => first.applies(rule.effect, no),
+        match self.applies(no, rule, frame) {
+            Ok(true) => first.applies(rule.effect(), no),
             Ok(false) => {}
-            Err(Stop::Error) => first.errs(rule.effect, no),
+            Err(Stop::Error) => first.errs(rule.effect(), no),
             Err(Stop::Full) => return Err(Stop::Full),
         }
         Ok(())
@@ -170,11 +170,11 @@ impl Run<'_> {
     fn count_all(&mut self, frame: &Frame<'_>) -> Result<Counted, Stop> {
         let tables = self.tables;
         let mut counted = Counted::default();
-        for rule in &tables.rules {
+        for (rule, no) in tables.rules.iter().zip(0..) {
             let id = rule.id.clone();
             // No limit of all together: nobody waits for it.
             self.begin_work();
-            match (self.applies(rule, frame), rule.effect) {
+            match (self.applies(no, rule, frame), rule.effect()) {
                 (Ok(true), Effect::Permit) => counted.permits.push(id),
                 (Ok(true), Effect::Forbid) => counted.forbids.push(id),
                 (Ok(false), _) => {}
@@ -187,27 +187,31 @@ impl Run<'_> {
 
     /// Whether a policy applies. The sets and records that it has made are gone afterwards, so
     /// that the next has as much room.
-    fn applies(&mut self, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
+    fn applies(&mut self, no: RuleNo, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
         if !self.is_in_scope(rule, frame) {
             return Ok(false);
         }
-        if rule.conditions.is_empty() {
+        if !rule.is_conditional() {
             return Ok(true);
         }
         let mark = self.store.mark();
-        let holds = self.holds(rule, frame);
+        let holds = self.holds(no, frame);
         self.store.rewind(mark);
         holds
     }
 
     fn is_in_scope(&self, rule: &Rule, frame: &Frame<'_>) -> bool {
-        self.fits(rule.principal, frame.principal)
-            && self.is_action(rule.action, frame.action)
-            && self.fits(rule.resource, frame.resource)
+        let code = &self.tables.code;
+        self.fits(rule.principal(code), frame.principal)
+            && self.is_action(rule.action(code), frame.action)
+            && self.fits(rule.resource(code), frame.resource)
     }
 
-    fn holds(&mut self, rule: &Rule, frame: &Frame<'_>) -> Result<bool, Stop> {
-        for (node, wanted) in rule.conditions.of(&self.tables.code.conditions) {
+    fn holds(&mut self, no: RuleNo, frame: &Frame<'_>) -> Result<bool, Stop> {
+        let code = &self.tables.code;
+        // Every policy that has conditions has its place: `trim` takes away only those of others.
+        let conditions = code.conditions_of.get(at(no)).ok_or(Stop::Full)?;
+        for (node, wanted) in conditions.of(&code.conditions) {
             let holds = self.value(*node, frame);
             // What a condition leaves behind when it errs is of no use to the next.
             self.bench.clear();

@@ -12,7 +12,8 @@ use super::{Capacity, EntityNo, Field, Full, Mix, Span, Symbol, Term, at, number
 pub(super) struct Texts {
     first: u32,
     text: String,
-    spans: Vec<Span>,
+    /// Where each begins; it ends where the next begins.
+    starts: Vec<u32>,
     table: Table,
 }
 
@@ -20,21 +21,30 @@ impl Texts {
     fn begin(&mut self, first: u32) {
         self.first = first;
         self.text.clear();
-        self.spans.clear();
+        self.starts.clear();
         self.table.truncate(0);
     }
 
     pub(super) fn get(&self, symbol: Symbol) -> Option<&str> {
-        let span = self.spans.get(at(symbol.0.checked_sub(self.first)?))?;
-        self.text.get(at(span.start)..at(span.end))
+        let (start, end) = self.bounds(at(symbol.0.checked_sub(self.first)?))?;
+        self.text.get(start..end)
+    }
+
+    fn bounds(&self, place: usize) -> Option<(usize, usize)> {
+        let start = at(*self.starts.get(place)?);
+        let next = self.starts.get(place.wrapping_add(1));
+        Some((start, next.map_or(self.text.len(), |next| at(*next))))
+    }
+
+    fn is_at(&self, place: usize, text: &str) -> bool {
+        let bounds = self.bounds(place);
+        let held = bounds.and_then(|(start, end)| self.text.as_bytes().get(start..end));
+        held == Some(text.as_bytes())
     }
 
     #[inline]
     pub(super) fn find(&self, hash: u64, text: &str) -> Option<Symbol> {
-        let is = |place: usize| {
-            let span = self.spans.get(place).copied().unwrap_or_default();
-            span.of(self.text.as_bytes()) == text.as_bytes()
-        };
+        let is = |place: usize| self.is_at(place, text);
         Some(Symbol(place_after(self.first, self.table.find(hash, is)?)?))
     }
 
@@ -44,9 +54,7 @@ impl Texts {
     }
 
     fn is(&self, symbol: Symbol, text: &str) -> bool {
-        let place = symbol.0.checked_sub(self.first).map(at);
-        let span = place.and_then(|place| self.spans.get(place));
-        span.is_some_and(|span| span.of(self.text.as_bytes()) == text.as_bytes())
+        symbol.0.checked_sub(self.first).is_some_and(|place| self.is_at(at(place), text))
     }
 
     pub(super) fn add(
@@ -55,15 +63,15 @@ impl Texts {
         text: &str,
         capacity: Capacity,
     ) -> Result<Symbol, Full> {
-        let symbol = place_after(self.first, self.spans.len()).ok_or(Full)?;
+        let symbol = place_after(self.first, self.starts.len()).ok_or(Full)?;
         let start = self.text.len();
         let end = start.checked_add(text.len()).ok_or(Full)?;
-        if self.spans.len() >= capacity.things || end > capacity.bytes {
+        if self.starts.len() >= capacity.things || end > capacity.bytes {
             return Err(Full);
         }
         let span = Span::new(start, end)?;
         self.table.add(hash)?;
-        self.spans.push(span);
+        self.starts.push(span.start);
         self.text.push_str(text);
         Ok(Symbol(symbol))
     }
@@ -231,7 +239,7 @@ impl Layer {
     /// [`Full`] where `base` leaves no number.
     pub(crate) fn begin(&mut self, base: &Self) -> Result<(), Full> {
         let after = |first, len| place_after(first, len).ok_or(Full);
-        self.texts.begin(after(base.texts.first, base.texts.spans.len())?);
+        self.texts.begin(after(base.texts.first, base.texts.starts.len())?);
         self.entities.begin(after(base.entities.first, base.entities.names.len())?);
         self.sets.begin(after(base.sets.first, base.sets.spans.len())?);
         self.records.begin(after(base.records.first, base.records.spans.len())?);
@@ -272,7 +280,7 @@ impl Layer {
 
     /// For each text of the first layer whether it is the type of an entity.
     pub(crate) fn kinds(&self) -> Vec<bool> {
-        let mut kinds = vec![false; self.texts.spans.len()];
+        let mut kinds = vec![false; self.texts.starts.len()];
         for [kind, _] in &self.entities.names {
             if let Some(is_kind) = kinds.get_mut(kind.at()) {
                 *is_kind = true;
@@ -286,19 +294,37 @@ impl Layer {
         (0..number(self.entities.names.len()).unwrap_or(u32::MAX)).map(EntityNo)
     }
 
+    /// A text of this layer.
+    pub(crate) fn text(&self, symbol: Symbol) -> Option<&str> {
+        self.texts.get(symbol)
+    }
+
+    /// The type and the ID of an entity of this layer.
+    pub(crate) fn name(&self, entity: EntityNo) -> Option<[Symbol; 2]> {
+        self.entities.get(entity)
+    }
+
     /// Gives back memory that no more is put into.
-    pub(crate) fn shrink(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] never, where it was put together.
+    pub(crate) fn shrink(&mut self) -> Result<(), Full> {
         self.texts.text.shrink_to_fit();
-        self.texts.spans.shrink_to_fit();
+        self.texts.starts.shrink_to_fit();
+        // The hash of an entity is made of the tags of its texts.
+        self.texts.table.shrink()?;
         self.entities.names.shrink_to_fit();
-        self.sets.shrink();
-        self.records.shrink();
+        self.entities.table.shrink_untagged()?;
+        self.sets.shrink()?;
+        self.records.shrink()
     }
 }
 
 impl<T> Lists<T> {
-    fn shrink(&mut self) {
+    fn shrink(&mut self) -> Result<(), Full> {
         self.items.shrink_to_fit();
         self.spans.shrink_to_fit();
+        self.table.shrink_untagged()
     }
 }

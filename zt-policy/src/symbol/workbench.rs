@@ -121,7 +121,7 @@ impl Workbench {
 }
 
 /// What a layer of a program knows of an entity of its base.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) attributes: RecordNo,
     pub(crate) tags: RecordNo,
