@@ -8,7 +8,7 @@ pub mod fetch;
 #[cfg(feature = "http")]
 pub mod transport;
 #[cfg(feature = "http")]
-mod form;
+pub(crate) mod form;
 #[cfg(feature = "http")]
 pub mod client_authentication;
 mod published;
@@ -25,7 +25,7 @@ pub mod access_token;
 pub mod issuers;
 pub mod verdict_cache;
 #[cfg(feature = "http")]
-mod flight;
+pub(crate) mod flight;
 #[cfg(feature = "http")]
 pub mod introspection;
 #[cfg(feature = "config")]
