@@ -106,9 +106,16 @@ pub struct Found {
     pub(crate) user: Verified<User>,
     pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) standing: Option<TokenStanding>,
+    pub(crate) until: Timestamp,
 }
 
 impl Found {
+    /// Whose token counts until then: what goes on for longer, such as a stream, ends.
+    #[must_use]
+    pub fn until(self, until: Timestamp) -> Self {
+        Self { until, ..self }
+    }
+
     /// Puts this into the extensions of the request, for what goes on after it.
     #[must_use]
     pub fn with_standing(self, standing: TokenStanding) -> Self {
@@ -124,7 +131,7 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None, standing: None }
+        Self { user, dpop_nonce: None, standing: None, until: Timestamp::MAX }
     }
 }
 

@@ -74,6 +74,20 @@ impl DpopDenial {
     }
 }
 
+impl DpopDenial {
+    pub(super) const fn grpc_code(&self) -> i32 {
+        match self.cause {
+            DpopCause::NoCredential
+            | DpopCause::InvalidToken
+            | DpopCause::InvalidProof
+            | DpopCause::UseNonce
+            | DpopCause::StepUp(_) => 16,
+            DpopCause::TwoCredentials => 3,
+            DpopCause::InsufficientScope(_) => 7,
+        }
+    }
+}
+
 impl DpopCause {
     /// The cause of a denial that was made for bearers; `None` where no challenge goes with it.
     #[must_use]
