@@ -95,7 +95,10 @@ fn a_token_with_too_many_members_or_items_is_refused() {
     {
         let refused = verify(&claims).unwrap_err();
         assert!(
-            matches!(refused, AccessTokenError::Payload(JsonError::TooManyValues { most: 512, .. })),
+            matches!(
+                refused,
+                AccessTokenError::Payload(JsonError::TooManyValues { most: 512, .. })
+            ),
             "{refused}"
         );
         assert_eq!(refused.reason(), "token_not_json");

@@ -233,6 +233,7 @@ impl DpopVerifier {
         let token = check_token(&claims, request.access_token)?;
         let jti = jti(&claims)?;
         let id = ReplayId::of_parts(&[TYPE.as_bytes(), &thumbprint, jti.as_bytes()]);
+        let id = id.made_by(thumbprint);
         let until = issued_at.saturating_add(self.window);
         Ok(Unadmitted::new(DpopProof { key: thumbprint, token, nonce }, id, until))
     }

@@ -87,6 +87,7 @@ fn the_holder_of_the_tokens_key_is_known_once_the_proof_is_admitted() {
     let bound = confirmation(&key(&minted::Issuer::p256())).unwrap();
     let proof = admitted(proof);
     assert_eq!(Some(proof.key_thumbprint()), bound.key_thumbprint());
+    assert_eq!(proof.token_sha256(), &sha256(TOKEN.as_bytes()));
     assert_eq!(proof.nonce_age(), None);
 }
 
@@ -337,6 +338,8 @@ fn a_jti_has_a_length() {
 #[test]
 fn two_proofs_of_one_jti_are_one_and_those_of_two_keys_are_two() {
     let id = |changes| *verify(&proof(changes)).unwrap().id();
+    let bound = confirmation(&key(&minted::Issuer::p256())).unwrap();
+    assert_eq!(id(json!({})).holder(), bound.key_thumbprint());
     assert_eq!(id(json!({})), id(json!({"iat": 1_800_000_001})));
     assert_ne!(id(json!({})), id(json!({"jti": "another"})));
     let ids = [[7u8; 32], [8; 32]].map(|key| ReplayId::of_parts(&[TYPE.as_bytes(), &key, b"1"]));
