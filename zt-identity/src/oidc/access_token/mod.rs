@@ -129,7 +129,7 @@ impl AccessTokenVerifier {
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         let Signed { payload, key_generation, .. } =
             self.signer.signed(token, &self.profile(), now)?;
-        let facts = self.judge(&Object::parse(&payload)?, key_generation, now)?;
+        let facts = self.judge(token, &Object::parse_token(&payload)?, key_generation, now)?;
         Ok(Self::verified(facts, payload))
     }
 
@@ -143,7 +143,7 @@ impl AccessTokenVerifier {
     ) -> Result<Facts, AccessTokenError> {
         let jws = Jws::parse(token, &self.profile())?;
         let key_generation = self.signer.check(&jws, now)?;
-        self.judge(claims, key_generation, now)
+        self.judge(token, claims, key_generation, now)
     }
 
     /// What [`AccessTokenVerifier::judge`] has accepted of this payload.
@@ -164,11 +164,12 @@ impl AccessTokenVerifier {
     /// Rules 4 to 7.
     fn judge(
         &self,
+        token: &str,
         claims: &Object<'_>,
         key_generation: u64,
         now: Timestamp,
     ) -> Result<Facts, AccessTokenError> {
-        self.rules.judge(self.issuer(), claims, key_generation, now)
+        self.rules.judge(self.issuer(), token, claims, key_generation, now)
     }
 }
 

@@ -31,10 +31,11 @@ impl Rules {
         self.times.leeway()
     }
 
-    /// What counts of these claims, when they let a token count at `now`.
+    /// What counts of these claims of a token, when they let it count at `now`.
     pub(in crate::oidc) fn judge(
         &self,
         issuer: &Issuer,
+        token: &str,
         claims: &Object<'_>,
         key_generation: u64,
         now: Timestamp,
@@ -47,7 +48,7 @@ impl Rules {
             check_foreign_claims(claims)?;
         }
         let user = self.mapping.user(claims, issuer.shared())?;
-        Ok(Facts::read(claims, user, lifetime, key_generation)?)
+        Ok(Facts::read(token, claims, user, lifetime, key_generation)?)
     }
 }
 

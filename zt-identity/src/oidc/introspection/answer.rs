@@ -34,21 +34,22 @@ impl AnswerRules {
         self.rules.leeway()
     }
 
-    /// What counts of an answer that lets the token count at `now`.
+    /// What counts of an answer that lets this token count at `now`.
     pub(super) fn judge(
         &self,
         issuer: &Issuer,
+        token: &str,
         answer: &[u8],
         now: Timestamp,
     ) -> Result<Facts, IntrospectionAnswerError> {
         if answer.len() > MAX_ANSWER_LEN {
             return Err(IntrospectionAnswerError::TooLong { len: answer.len() });
         }
-        let answer = Object::parse(answer)?;
+        let answer = Object::parse_token(answer)?;
         check_active(&answer)?;
         self.check_type(&answer)?;
         let answer = self.with_subject(answer)?;
-        Ok(self.rules.judge(issuer, &answer, 0, now)?)
+        Ok(self.rules.judge(issuer, token, &answer, 0, now)?)
     }
 
     /// Rule 4.

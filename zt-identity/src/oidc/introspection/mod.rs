@@ -233,7 +233,7 @@ impl Inner {
         let asked = timeout(self.timeout, self.post(token, now)).await;
         let late = FetchError::Timeout { after: self.timeout };
         let answer = asked.unwrap_or(Err(late.into()))?;
-        Ok(verified(self.rules.judge(&self.issuer, &answer, now)?, answer))
+        Ok(verified(self.rules.judge(&self.issuer, token.expose(), &answer, now)?, answer))
     }
 
     /// Rule 2.
