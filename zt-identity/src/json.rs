@@ -135,6 +135,15 @@ impl<'a> Object<'a> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, value)| value)
     }
 
+    /// With this text, where there is nothing of this name.
+    #[cfg(feature = "http")]
+    pub(crate) fn with_absent(mut self, name: &'static str, text: String) -> Self {
+        if self.get(name).is_none() {
+            self.members.push((Cow::Borrowed(name), Value::String(Cow::Owned(text))));
+        }
+        self
+    }
+
     /// All members, as they were written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
         self.members.iter().map(|(name, value)| (name.as_ref(), value))

@@ -21,6 +21,8 @@ pub mod x509_svid;
 pub mod x509_identity;
 pub mod matcher;
 pub mod jws;
+#[cfg(any(feature = "http", feature = "authority"))]
+pub mod signing_key;
 pub mod claims;
 pub mod confirmation;
 pub mod unadmitted;

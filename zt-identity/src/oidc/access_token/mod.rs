@@ -27,6 +27,7 @@
 //! audience has to be a name of this service that is no `client_id` of the issuer.
 
 mod builder;
+pub(super) mod rules;
 mod token;
 
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 use crate::algorithm::Algorithm;
-use crate::claims::{self, Audience, ClaimsError, TimeRules};
+use crate::claims::ClaimsError;
 use crate::json::{JsonError, Object};
 use crate::jws::{Jws, JwsError, Profile};
 use crate::oidc::claim_mapping::ClaimMapping;
@@ -46,6 +47,7 @@ use crate::oidc::keys::{IssuerKeys, KeysUnavailable};
 use crate::oidc::signed::{Signed, SignedTokenError, Signer};
 
 pub use self::builder::{AccessTokenVerifierBuilder, VerifierError};
+use self::rules::Rules;
 pub use self::token::AccessToken;
 pub(super) use self::token::Facts;
 
@@ -77,11 +79,9 @@ const FOREIGN_CLAIMS: [&str; 4] = ["nonce", "at_hash", "c_hash", "events"];
 #[derive(Clone, Debug)]
 pub struct AccessTokenVerifier {
     signer: Signer,
-    audience: Audience,
-    times: TimeRules,
+    rules: Rules,
     types: &'static [&'static str],
     algorithms: Arc<[Algorithm]>,
-    mapping: Arc<ClaimMapping>,
 }
 
 impl AccessTokenVerifier {
@@ -113,7 +113,7 @@ impl AccessTokenVerifier {
 
     /// How claims become a user.
     pub fn mapping(&self) -> &ClaimMapping {
-        &self.mapping
+        self.rules.mapping()
     }
 
     /// Verifies a token at `now`.
@@ -169,24 +169,7 @@ impl AccessTokenVerifier {
         key_generation: u64,
         now: Timestamp,
     ) -> Result<Facts, AccessTokenError> {
-        claims::check_issuer(claims, self.issuer().as_str())?;
-        self.audience.check(claims)?;
-        claims::subject(claims)?;
-        let lifetime = self.times.check(claims, now)?;
-        self.check_foreign_claims(claims)?;
-        let user = self.mapping.user(claims, self.issuer().shared())?;
-        Ok(Facts::read(token, claims, user, lifetime, key_generation)?)
-    }
-
-    /// The type `JWT` says nothing, so the claims have to (RFC 8725 §3.12).
-    fn check_foreign_claims(&self, claims: &Object<'_>) -> Result<(), AccessTokenError> {
-        if self.types == TYPES {
-            return Ok(());
-        }
-        match FOREIGN_CLAIMS.iter().find(|claim| claims.get(claim).is_some()) {
-            None => Ok(()),
-            Some(claim) => Err(AccessTokenError::ForeignClaim { claim }),
-        }
+        self.rules.judge(self.issuer(), token, claims, key_generation, now)
     }
 }
 

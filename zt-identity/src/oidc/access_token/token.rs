@@ -73,7 +73,7 @@ impl Facts {
 }
 
 impl AccessToken {
-    pub(super) fn new(facts: Facts, payload: Vec<u8>) -> Self {
+    pub(in crate::oidc) fn new(facts: Facts, payload: Vec<u8>) -> Self {
         Self(Arc::new(Contents { facts, payload: Payload::new(payload) }))
     }
 
