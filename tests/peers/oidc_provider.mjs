@@ -17,7 +17,7 @@
 //
 // The client "web" has the secret "web-secret", the client "app" has none; both use PKCE. Each of
 // "es256", "rs256", "ps256" and "eddsa" below https://orders.example/ is a resource, named "orders"
-// in `aud`, whose tokens are signed so; those of "opaque" are not signed and have to be asked about,
+// in `aud` as others are by the first part of their host, whose tokens are signed so; those of "opaque" are not signed and have to be asked about,
 // at introspection, by the client "orders" with the secret "orders-secret" or by whom they were issued
 // to. With `mtls` the clients "cart" and "batch" prove themselves by a certificate for
 // spiffe://example.org/ns/shop/sa/<name>, and their tokens are bound to it. A token that was asked for
@@ -114,7 +114,8 @@ async function start(issuer, options, mtls) {
     // Everybody consents to everything.
     loadExistingGrant: async (ctx) => {
       const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
-      grant.addOIDCScope('openid email offline_access');
+      grant.addOIDCScope('openid email offline_access orders:read');
+      for (const resource of [].concat(ctx.oidc.params.resource ?? [])) grant.addResourceScope(resource, 'orders:read');
       await grant.save();
       return grant;
     },
@@ -131,7 +132,7 @@ async function start(issuer, options, mtls) {
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_, resource) => ({
-          audience: 'orders',
+          audience: new URL(resource).hostname.split('.')[0],
           scope: 'orders:read',
           accessTokenFormat: resource.endsWith('/opaque') ? 'opaque' : 'jwt',
           accessTokenTTL: 600,
