@@ -33,6 +33,8 @@ pub mod wit_svid;
 pub mod oidc;
 pub mod service_account;
 pub mod possession;
+#[cfg(feature = "http")]
+pub mod outgoing;
 pub mod source;
 #[cfg(feature = "authority")]
 pub mod authority;

@@ -168,7 +168,7 @@ fn found(
     let user = binding
         .user(&token)
         .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
-    let found = Found::from(user);
+    let found = Found::from(user).until(token.expires());
     Ok(match revocations {
         Some(revocations) => {
             found.with_standing(TokenStanding::new(token, Arc::clone(revocations)))

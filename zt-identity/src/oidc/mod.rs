@@ -8,7 +8,7 @@ pub mod fetch;
 #[cfg(feature = "http")]
 pub mod transport;
 #[cfg(feature = "http")]
-mod form;
+pub(crate) mod form;
 #[cfg(feature = "http")]
 pub mod client_authentication;
 mod published;
@@ -19,13 +19,14 @@ pub mod key_file;
 pub mod signed;
 pub mod claim_path;
 mod person;
+pub mod step_up;
 pub mod own_claims;
 pub mod claim_mapping;
 pub mod access_token;
 pub mod issuers;
 pub mod verdict_cache;
 #[cfg(feature = "http")]
-mod flight;
+pub(crate) mod flight;
 #[cfg(feature = "http")]
 pub mod introspection;
 #[cfg(feature = "config")]

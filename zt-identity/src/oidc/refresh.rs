@@ -265,7 +265,7 @@ impl Refresher {
 }
 
 /// Between seven and eight tenths of a time.
-fn ahead_of(time: Duration, random: u16) -> Duration {
+pub(crate) fn ahead_of(time: Duration, random: u16) -> Duration {
     let tenth = time.checked_div(10).unwrap_or_default();
     time.saturating_sub(tenth.saturating_mul(2)).saturating_sub(part(tenth, random))
 }

@@ -144,17 +144,17 @@ impl CachedAccessTokenVerifier {
 type Name = [u8; 32];
 
 /// What is known of a token.
-pub(super) struct Verdict<V> {
-    pub(super) name: Name,
-    pub(super) value: V,
-    pub(super) since: Timestamp,
-    pub(super) until: Timestamp,
+pub(crate) struct Verdict<V> {
+    pub(crate) name: Name,
+    pub(crate) value: V,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 /// What a verdict is judged by.
-pub(super) struct Moment {
-    pub(super) now: Timestamp,
-    pub(super) max_age: Duration,
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) max_age: Duration,
 }
 
 impl<V> Verdict<V> {
@@ -166,14 +166,14 @@ impl<V> Verdict<V> {
 
 type Set<V> = [ArcSwapOption<Verdict<V>>; WAYS];
 
-pub(super) struct VerdictCache<V> {
+pub(crate) struct VerdictCache<V> {
     key: MacKey,
     // INVARIANT: not empty.
     sets: Box<[Set<V>]>,
 }
 
 impl<V: Clone> VerdictCache<V> {
-    pub(super) fn new(capacity: usize) -> Result<Self, NoRandomness> {
+    pub(crate) fn new(capacity: usize) -> Result<Self, NoRandomness> {
         let count = capacity.clamp(1, MAX_CAPACITY).div_ceil(WAYS);
         let sets = (0..count).map(|_| Set::default()).collect();
         Ok(Self { key: MacKey::random()?, sets })
@@ -181,12 +181,12 @@ impl<V: Clone> VerdictCache<V> {
 
     /// Another cache of the same size, in which a token has the same name.
     #[cfg(feature = "http")]
-    pub(super) fn with_the_same_names<W>(&self) -> VerdictCache<W> {
+    pub(crate) fn with_the_same_names<W>(&self) -> VerdictCache<W> {
         let sets = self.sets.iter().map(|_| Set::default()).collect();
         VerdictCache { key: self.key.clone(), sets }
     }
 
-    pub(super) fn name(&self, token: &str) -> Name {
+    pub(crate) fn name(&self, token: &str) -> Name {
         self.key.mac(token.as_bytes())
     }
 
@@ -197,7 +197,7 @@ impl<V: Clone> VerdictCache<V> {
         self.sets.get(usize::try_from(number.checked_rem(count)?).ok()?)
     }
 
-    pub(super) fn get(&self, name: &Name, at: &Moment) -> Option<V> {
+    pub(crate) fn get(&self, name: &Name, at: &Moment) -> Option<V> {
         self.set(name)?.iter().find_map(|slot| {
             let slot = slot.load();
             let verdict = slot.as_ref().filter(|verdict| verdict.name == *name)?;
@@ -207,7 +207,7 @@ impl<V: Clone> VerdictCache<V> {
 
     /// Takes the place of a verdict on the same token, or an empty place, or that of the token that
     /// expires first. Of two at the same moment one may be lost, and is made again.
-    pub(super) fn insert(&self, verdict: Verdict<V>) {
+    pub(crate) fn insert(&self, verdict: Verdict<V>) {
         let Some(set) = self.set(&verdict.name) else { return };
         let place = set.iter().min_by_key(|slot| {
             slot.load().as_ref().map(|other| (other.name != verdict.name, other.until)).map_or(

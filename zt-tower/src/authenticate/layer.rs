@@ -105,7 +105,8 @@ pub(super) struct Authenticated {
 
 impl Authenticated {
     fn workload(peer: &Verified<Peer>) -> Self {
-        Self { caller: peer.principal().into(), dpop_nonce: None, standing: None }
+        let caller = Caller::from(peer.principal()).ends(peer.not_after());
+        Self { caller, dpop_nonce: None, standing: None }
     }
 }
 
@@ -120,9 +121,10 @@ fn authenticated(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, standing } =
+    let Found { user, dpop_nonce, standing, until } =
         found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
-    let caller = peer.principal().on_behalf_of(user).into();
+    let caller = Caller::from(peer.principal().on_behalf_of(user));
+    let caller = caller.ends(peer.not_after()).ends(until);
     Ok(Authenticated { caller, dpop_nonce, standing })
 }
 

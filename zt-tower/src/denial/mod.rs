@@ -22,9 +22,12 @@ mod respond;
 use http::StatusCode;
 use zt_core::decision::Denied;
 use zt_core::fault::Fault;
+use zt_identity::oidc::step_up::StepUp;
 
-pub use challenge::{ChallengeError, Scope, StepUp};
+pub use challenge::{ChallengeError, Scope};
 pub use dpop::{DpopCause, DpopDenial};
+#[cfg(feature = "axum")]
+pub(crate) use respond::is_grpc;
 pub use respond::{GrpcStatus, Problem, Respond};
 
 /// What a caller is told when a request goes no further. It never says which rule denied it.
@@ -78,6 +81,21 @@ impl Denial {
     }
 }
 
+impl Denial {
+    /// The status code of gRPC: `tonic::Code::from(denial.grpc_code())`.
+    #[must_use]
+    pub const fn grpc_code(&self) -> i32 {
+        match self {
+            Self::Dpop(denial) => denial.grpc_code(),
+            Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => 16,
+            Self::InsufficientScope(_) | Self::Forbidden => 7,
+            Self::Unavailable => 14,
+            Self::NotNormal | Self::TwoCredentials => 3,
+            Self::Wiring => 13,
+        }
+    }
+}
+
 /// A decision's no, as its [`fault`](Denied::fault) says: no current policy is nobody's 403.
 impl From<Denied> for Denial {
     fn from(denied: Denied) -> Self {
@@ -118,5 +136,34 @@ impl Refusal {
 
     pub(crate) fn into_denial(self) -> Denial {
         self.denial
+    }
+}
+
+/// A service asks for what no layer in front of it proves: it is put together wrongly, and no client
+/// can be at fault for that (H-02).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no layer in front of this proves a {what}")]
+#[non_exhaustive]
+pub struct NotWired {
+    /// What is missing.
+    pub what: &'static str,
+    // How the request is to be answered.
+    #[cfg(feature = "axum")]
+    pub(crate) is_grpc: bool,
+}
+
+impl NotWired {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            #[cfg(feature = "axum")]
+            is_grpc: false,
+        }
+    }
+
+    /// Whose fault it is: the program's.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
     }
 }

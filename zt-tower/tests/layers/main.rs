@@ -16,3 +16,5 @@ mod dpop;
 mod revocations;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod guard;

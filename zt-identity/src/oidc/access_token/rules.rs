@@ -31,7 +31,7 @@ impl Rules {
         self.times.leeway()
     }
 
-    /// What counts of these claims, when they let this token count at `now`.
+    /// What counts of these claims of a token, when they let it count at `now`.
     pub(in crate::oidc) fn judge(
         &self,
         issuer: &Issuer,

@@ -45,7 +45,7 @@ impl AnswerRules {
         if answer.len() > MAX_ANSWER_LEN {
             return Err(IntrospectionAnswerError::TooLong { len: answer.len() });
         }
-        let answer = Object::parse(answer)?;
+        let answer = Object::parse_token(answer)?;
         check_active(&answer)?;
         self.check_type(&answer)?;
         let answer = self.with_subject(answer)?;

@@ -427,8 +427,7 @@ proptest! {
         claims["active"] = json!(true);
         claims["token_type"] = json!("Bearer");
         let tokens = Server::default().builder().build().unwrap();
-        let answered =
-            tokens.0.rules.judge(tokens.issuer(), "t", claims.to_string().as_bytes(), NOW);
+        let answered = tokens.0.rules.judge(tokens.issuer(), "t", claims.to_string().as_bytes(), NOW);
         match (signed, answered) {
             (Ok(signed), Ok(facts)) => {
                 let answered = verified(facts, Vec::new());
