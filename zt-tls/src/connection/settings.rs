@@ -21,7 +21,6 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 /// How long requests have that are under way when a connection ends.
 const GRACE: Duration = Duration::from_secs(10);
 
-
 /// What a connection knows of its client: a `Verified<Peer>` where one is demanded, else an
 /// `Option` of one.
 pub trait Client: Clone + fmt::Debug + Send + Sync + Unpin + Sized + 'static {

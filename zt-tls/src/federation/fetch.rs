@@ -120,5 +120,9 @@ fn http(error: hyper::Error) -> FetchError {
 }
 
 fn interrupted(error: Box<dyn std::error::Error + Send + Sync>) -> FetchError {
-    if error.is::<LengthLimitError>() { FetchError::TooLong } else { FetchError::Http(error.into()) }
+    if error.is::<LengthLimitError>() {
+        FetchError::TooLong
+    } else {
+        FetchError::Http(error.into())
+    }
 }

@@ -65,11 +65,11 @@ pub use self::fetch::MAX_REDIRECTS;
 pub use self::health::RelationshipHealth;
 pub use self::profile::{Profile, ProfileError};
 pub use self::relationship::Relationship;
+use self::settings::Settings;
 pub use self::settings::{DEFAULT_MAX_AGE, DEFAULT_TIMEOUT, FederationBuilder};
+use self::standing::Standing;
 pub use self::store::{BundleFolder, BundleStore, StoredBundle};
 pub use self::url::{EndpointUrl, EndpointUrlError, MAX_URL_LEN};
-use self::settings::Settings;
-use self::standing::Standing;
 
 /// The trust domains that a source federates with. When it is dropped, all of them end.
 ///
@@ -218,7 +218,9 @@ impl Drop for Federation {
 
 impl fmt::Debug for Federation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.live().values().map(|live| &live.standing.relationship)).finish()
+        f.debug_list()
+            .entries(self.live().values().map(|live| &live.standing.relationship))
+            .finish()
     }
 }
 

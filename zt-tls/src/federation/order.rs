@@ -41,8 +41,9 @@ mod tests {
     use super::*;
 
     fn bundle(sequence: Option<u64>, keys: &[&str]) -> SpiffeBundle {
-        let sequence =
-            sequence.map(|sequence| format!(r#""spiffe_sequence":{sequence},"#)).unwrap_or_default();
+        let sequence = sequence
+            .map(|sequence| format!(r#""spiffe_sequence":{sequence},"#))
+            .unwrap_or_default();
         let keys: Vec<_> = keys
             .iter()
             .map(|kid| format!(r#"{{"use":"jwt-svid","kty":"EC","kid":"{kid}"}}"#))

@@ -71,7 +71,11 @@ impl Profile {
     }
 
     fn web(store: RootCertStore) -> Result<Self, ProfileError> {
-        if store.is_empty() { Err(ProfileError::NoRoots) } else { Ok(Self(Kind::Web(store.into()))) }
+        if store.is_empty() {
+            Err(ProfileError::NoRoots)
+        } else {
+            Ok(Self(Kind::Web(store.into())))
+        }
     }
 
     /// `https_spiffe`: the server has a valid X509-SVID with exactly this SPIFFE ID, by this bundle of

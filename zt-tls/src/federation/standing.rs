@@ -84,9 +84,9 @@ impl Standing {
         let Some(endpoint) = profile.endpoint().map(SpiffeId::trust_domain) else {
             return Ok(bundles);
         };
-        let latest = profile.is_self_serving(self.relationship.trust_domain()).then(|| {
-            self.state().latest.as_ref().map(|latest| latest.bundle.clone())
-        });
+        let latest = profile
+            .is_self_serving(self.relationship.trust_domain())
+            .then(|| self.state().latest.as_ref().map(|latest| latest.bundle.clone()));
         let bundle = latest
             .flatten()
             .or_else(|| profile.bundle().cloned())

@@ -179,7 +179,8 @@ fn ends_in_a_number(host: &str) -> bool {
     let last = host.rsplit('.').find(|label| !label.is_empty()).unwrap_or_default();
     let is_hex = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
-    hex.is_some_and(is_hex) || (!last.is_empty() && last.bytes().all(|digit| digit.is_ascii_digit()))
+    hex.is_some_and(is_hex)
+        || (!last.is_empty() && last.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 impl fmt::Display for EndpointUrl {

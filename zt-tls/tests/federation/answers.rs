@@ -41,10 +41,8 @@ fn an_answer_with_another_status_than_200_is_not_taken() {
             let body = if matches!(code, 204 | 304) { String::new() } else { json.clone() };
             endpoint.says(move |_| answer(status, "content-type: application/json\r\n", &body));
             world.refreshed("partner.test").await;
-            match world.failure() {
-                FetchError::Status { status } => assert_eq!(status, code),
-                other => panic!("{status}: {other:?}"),
-            }
+            let FetchError::Status { status: found } = world.failure() else { panic!("{status}") };
+            assert_eq!(found, code);
             assert!(world.believes(&partner), "{status}");
         }
         let health = &world.federation.health()[0];
@@ -134,10 +132,9 @@ fn an_answer_that_does_not_end_in_time_is_given_up() {
             endpoint.says(move |_| say.clone());
             let begun = Instant::now();
             world.refreshed("partner.test").await;
-            match world.failure() {
-                FetchError::Timeout { after } => assert_eq!(after, Duration::from_secs(3)),
-                other => panic!("{other:?}"),
-            }
+            let failure = world.failure();
+            let FetchError::Timeout { after } = failure else { panic!("{failure:?}") };
+            assert_eq!(after, Duration::from_secs(3));
             assert!(begun.elapsed() >= Duration::from_secs(3));
             assert!(world.believes(&partner));
         }
@@ -175,7 +172,13 @@ fn an_answer_that_breaks_off_or_is_no_http_is_not_taken() {
             Say::Bytes(head("content-length: 1\r\ncontent-length: 2\r\n")),
             // No length and no goodbye: who knows whether that is all of it.
             Say::Break(head("")),
-            Say::Break(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{json}\r\n", json.len()).into_bytes()),
+            Say::Break(
+                format!(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{json}\r\n",
+                    json.len()
+                )
+                .into_bytes(),
+            ),
             Say::Bytes(b"220 mail.partner.test ESMTP\r\n".to_vec()),
             Say::Bytes(Vec::new()),
             Say::Bytes(long_head.into_bytes()),
@@ -204,12 +207,11 @@ fn a_bundle_is_not_followed_by_an_older_one_or_by_another_of_its_sequence() {
         ] {
             endpoint.serves(&refused);
             world.refreshed("partner.test").await;
-            match world.failure() {
-                FetchError::Sequence { latest, found: was } => {
-                    assert_eq!((latest, was), (Some(7), found));
-                }
-                failure => panic!("{failure:?}"),
-            }
+            let failure = world.failure();
+            let FetchError::Sequence { latest, found: was } = failure else {
+                panic!("{failure:?}");
+            };
+            assert_eq!((latest, was), (Some(7), found));
             assert!(world.believes(&partner) && !world.believes(&other));
         }
         endpoint.serves(&document(&[&partner, &other], 8));

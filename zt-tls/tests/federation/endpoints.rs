@@ -1,5 +1,4 @@
 //! Which servers are believed to be the endpoint, and what they learn of us.
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 use zt_core::fault::Fault;
 use zt_core::spiffe::SpiffeId;
@@ -157,24 +156,27 @@ fn an_endpoint_of_the_web_pki_is_known_by_the_host_of_its_url_and_by_its_roots()
         let json = document(&[&partner], 7).to_json();
         let later = Timestamp::from_civil(4097, 1, 1, 0, 0, 0).unwrap();
         let (root, server) = web();
-        for (expected, roots, server, now) in [
+        let (other_root, other_server) = web_for("other.test");
+        for (expected, root, server, now) in [
             ("new 7", root.clone(), server.clone(), None),
-            ("UnknownIssuer", web().0, server.clone(), None),
-            ("NotValidForName", web_for("other.test").0, web_for("other.test").1, None),
+            // Its name is that of the certificate of the server, and its key is another.
+            ("BadSignature", other_root.clone(), server.clone(), None),
+            (
+                "UnknownIssuer",
+                partner.bundle().roots()[0].certificate().clone(),
+                server.clone(),
+                None,
+            ),
+            ("NotValidForName", other_root, other_server, None),
             ("Expired", root, server, Some(later)),
         ] {
-            let roots = if expected == "NotValidForName" { None } else { Some(roots) };
-            let (roots, server) = match roots {
-                Some(roots) => (roots, server),
-                None => web_for("other.test"),
-            };
             let mut world = world_with(|builder| match now {
                 Some(now) => builder.clock(ManualClock::at(now)),
                 None => builder,
             });
             let body = json.clone();
             let endpoint = Endpoint::start(server, move |_| ok(&body)).await;
-            let profile = Profile::https_web_with_roots([roots]).unwrap();
+            let profile = Profile::https_web_with_roots([root]).unwrap();
             let url = endpoint.url("/bundle");
             world.establish(relationship(partner.trust_domain(), &url, profile));
             let told = world.told().await;

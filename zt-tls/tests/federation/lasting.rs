@@ -15,9 +15,7 @@ use zt_core::time::{Clock, ManualClock, SystemClock};
 use zt_identity::bundle::SpiffeBundle;
 use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
-use zt_tls::federation::{
-    BundleFolder, BundleStore, FetchError, Profile, StoredBundle,
-};
+use zt_tls::federation::{BundleFolder, BundleStore, FetchError, Profile, StoredBundle};
 use zt_tls::health::Status;
 use zt_tls::{Acceptor, Connector};
 
@@ -74,8 +72,7 @@ fn where_nothing_says_when_to_look_again_it_is_after_5_minutes() {
 #[test]
 fn before_a_first_bundle_it_is_tried_as_often_as_is_said() {
     run(async {
-        let mut world =
-            world_with(|builder| builder.first_interval(Duration::ZERO));
+        let mut world = world_with(|builder| builder.first_interval(Duration::ZERO));
         let partner = authority("partner.test");
         let endpoint =
             Endpoint::start(svid_config(&partner.svid(ENDPOINT).unwrap()), |_| Say::Bytes(vec![]))
@@ -184,8 +181,7 @@ fn an_endpoint_that_is_silent_for_too_long_has_its_bundle_taken_away_until_it_is
     run(async {
         let clock = ManualClock::at(SystemClock.now());
         let hour = Duration::from_secs(3600);
-        let mut world =
-            world_with(|builder| builder.clock(clock.clone()).max_age(hour));
+        let mut world = world_with(|builder| builder.clock(clock.clone()).max_age(hour));
         let partner = authority("partner.test");
         let endpoint =
             Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
@@ -203,13 +199,13 @@ fn an_endpoint_that_is_silent_for_too_long_has_its_bundle_taken_away_until_it_is
         assert_eq!((health.status, health.stale, health.roots), (Status::Failing, true, 0));
         assert!(world.federation.bundle(domain("partner.test").borrowed()).is_none());
         // An older one is older still.
+        let svid = partner.request(ENDPOINT).at(clock.now()).identity().unwrap();
+        endpoint.present(svid_config(&svid));
         endpoint.serves(&document(&[&partner], 0));
         world.refreshed("partner.test").await;
         assert!(matches!(world.failure(), FetchError::Sequence { .. }));
         assert!(!world.believes(&partner));
         endpoint.serves(&document(&[&partner], 1));
-        let svid = partner.request(ENDPOINT).at(clock.now()).identity().unwrap();
-        endpoint.present(svid_config(&svid));
         assert_eq!(world.refreshed("partner.test").await, "partner.test same 1");
         assert!(world.believes(&partner));
     });
@@ -218,8 +214,7 @@ fn an_endpoint_that_is_silent_for_too_long_has_its_bundle_taken_away_until_it_is
 #[test]
 fn silence_is_noticed_without_a_fetch() {
     run(async {
-        let mut world =
-            world_with(|builder| builder.max_age(Duration::from_millis(300)));
+        let mut world = world_with(|builder| builder.max_age(Duration::from_millis(300)));
         let partner = authority("partner.test");
         let endpoint =
             Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
@@ -238,8 +233,7 @@ fn what_was_kept_counts_after_a_restart_while_the_endpoint_is_down() {
         let folder = tempfile::tempdir().unwrap();
         let store = BundleFolder::new(folder.path());
         let (first, partner) = (authority("partner.test"), authority("partner.test"));
-        let (first_svid, svid) =
-            (first.svid(ENDPOINT).unwrap(), partner.svid(ENDPOINT).unwrap());
+        let (first_svid, svid) = (first.svid(ENDPOINT).unwrap(), partner.svid(ENDPOINT).unwrap());
         let endpoint = Endpoint::serving(&first_svid, &document(&[&first, &partner], 6)).await;
         let mut before = world_with(|builder| builder.store(store.clone()));
         before.establish(spiffe(&first, &endpoint));
@@ -364,7 +358,8 @@ fn a_store_that_fails_is_told_of_and_stops_nothing() {
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = BundleFolder::new(folder.path().join("nowhere"));
-        let (partner, mut world) = (authority("partner.test"), world_with(|with| with.store(nowhere)));
+        let (partner, mut world) =
+            (authority("partner.test"), world_with(|with| with.store(nowhere)));
         let endpoint =
             Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
         world.establish(spiffe(&partner, &endpoint));

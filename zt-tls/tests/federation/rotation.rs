@@ -1,5 +1,4 @@
 //! Keys of an endpoint that serves itself, as they rotate.
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 use zt_tls::federation::FetchError;
 
@@ -8,8 +7,7 @@ use crate::support::{ENDPOINT, Endpoint, authority, document, run, spiffe, svid_
 #[test]
 fn an_endpoint_is_judged_by_the_latest_bundle_and_not_by_the_first() {
     run(async {
-        let (old, new, mut world) =
-            (authority("partner.test"), authority("partner.test"), world());
+        let (old, new, mut world) = (authority("partner.test"), authority("partner.test"), world());
         let (old_svid, new_svid) = (old.svid(ENDPOINT).unwrap(), new.svid(ENDPOINT).unwrap());
         let endpoint = Endpoint::serving(&old_svid, &document(&[&old], 1)).await;
         world.establish(spiffe(&old, &endpoint));
@@ -37,8 +35,7 @@ fn an_endpoint_is_judged_by_the_latest_bundle_and_not_by_the_first() {
 #[test]
 fn an_endpoint_that_replaces_all_of_its_keys_at_once_is_lost_until_it_is_established_anew() {
     run(async {
-        let (old, new, mut world) =
-            (authority("partner.test"), authority("partner.test"), world());
+        let (old, new, mut world) = (authority("partner.test"), authority("partner.test"), world());
         let old_svid = old.svid(ENDPOINT).unwrap();
         let endpoint = Endpoint::serving(&old_svid, &document(&[&old], 1)).await;
         world.establish(spiffe(&old, &endpoint));

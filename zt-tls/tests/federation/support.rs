@@ -1,5 +1,10 @@
 //! Two trust domains, and an endpoint that says what it is told to.
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what a test needs and does not get is its failure"
+)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,11 +26,11 @@ use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 use zt_identity::x509_svid::X509SvidVerifier;
+use zt_tls::connection::Refused;
 use zt_tls::events::Event;
 use zt_tls::federation::{
     EndpointUrl, Federation, FederationBuilder, FetchError, Profile, Relationship,
 };
-use zt_tls::connection::Refused;
 
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 pub(crate) const ENDPOINT: &str = "/endpoint";
@@ -241,9 +246,7 @@ pub(crate) fn world() -> World {
     world_with(|builder| builder)
 }
 
-pub(crate) fn world_with(
-    set: impl FnOnce(FederationBuilder) -> FederationBuilder,
-) -> World {
+pub(crate) fn world_with(set: impl FnOnce(FederationBuilder) -> FederationBuilder) -> World {
     world_of(authority("example.org").source("/orders").unwrap(), set)
 }
 
@@ -258,9 +261,11 @@ pub(crate) fn world_of(
                 let what = if *changed { "new" } else { "same" };
                 format!("{trust_domain} {what} {}", sequence.map_or(-1, i128::from))
             }
-            Event::BundleFailed { trust_domain, error } => format!("{trust_domain} failed: {error}"),
+            Event::BundleFailed { trust_domain, error } => {
+                format!("{trust_domain} failed: {error}")
+            }
             Event::BundleGone { trust_domain, why } => format!("{trust_domain} gone: {why:?}"),
-            other => format!("something else: {other:?}"),
+            Event::UpdateFailed { .. } | _ => "something else".to_owned(),
         };
         let _ = tell.send(text);
     };
