@@ -44,7 +44,10 @@ pub async fn steps(table: &mut Table, spire: &Spire, ours: &Ours) -> Option<Fede
     table.check("it is fetched again when its hint says", pace(&federation).await);
     table.check("another SPIFFE ID than the server's is refused", other_id(spire, ours).await);
     table.check("`https_web` does not take the server's SVID", other_profile(spire, ours).await);
-    table.check("a forced rotation of the authority is followed", rotation(spire, &federation).await);
+    table.check(
+        "a forced rotation of the authority is followed",
+        rotation(spire, &federation).await,
+    );
     table.check("SPIRE fetches our bundle, and fetches it again", serve(spire, ours).await);
     Some(federation)
 }
@@ -161,15 +164,27 @@ async fn serve(spire: &Spire, ours: &Ours) -> Outcome<String> {
     let id = format!("spiffe://{OURS}{ENDPOINT}");
     spire
         .server(&[
-            "federation", "create", "-trustDomain", OURS, "-bundleEndpointURL", &url,
-            "-bundleEndpointProfile", "https_spiffe", "-endpointSpiffeID", &id,
-            "-trustDomainBundlePath", &file.display().to_string(), "-trustDomainBundleFormat", "spiffe",
+            "federation",
+            "create",
+            "-trustDomain",
+            OURS,
+            "-bundleEndpointURL",
+            &url,
+            "-bundleEndpointProfile",
+            "https_spiffe",
+            "-endpointSpiffeID",
+            &id,
+            "-trustDomainBundlePath",
+            &file.display().to_string(),
+            "-trustDomainBundleFormat",
+            "spiffe",
         ])
         .await?;
     // What it was not told but by our endpoint.
     let domain = TrustDomain::from_name(OURS).map_err(text)?;
     let other = Authority::new(domain.clone(), SystemClock.now()).map_err(text)?.bundle();
-    let both = [ours.authority.bundle(), other].into_iter().flat_map(|bundle| bundle.roots().to_vec());
+    let both =
+        [ours.authority.bundle(), other].into_iter().flat_map(|bundle| bundle.roots().to_vec());
     let both = both.map(|root| root.certificate().clone());
     let both = X509Bundle::from_der_certs(domain, both, SystemClock.now()).map_err(text)?;
     endpoint.publish(&SpiffeBundle::of_roots(&both).with_sequence(2)).map_err(text)?;
@@ -186,4 +201,3 @@ async fn serve(spire: &Spire, ours: &Ours) -> Outcome<String> {
     server.abort();
     Ok(format!("it has {} roots of ours after a change", known?))
 }
-

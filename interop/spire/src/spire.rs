@@ -84,13 +84,25 @@ impl Spire {
     pub async fn register(&self, path: &str, ttl: u32, federates: &[&str]) -> Outcome<String> {
         let user = command(Path::new("id"), &["-u"]).await?;
         let selector = format!("unix:uid:{}", user.trim());
-        let (node, id) = (format!("spiffe://{}/node", self.domain), format!("spiffe://{}{path}", self.domain));
+        let (node, id) =
+            (format!("spiffe://{}/node", self.domain), format!("spiffe://{}{path}", self.domain));
         let ttl = ttl.to_string();
         let mut arguments = vec![
-            "entry", "create", "-output", "json", "-parentID", &node, "-spiffeID", &id, "-selector",
-            &selector, "-x509SVIDTTL", &ttl,
+            "entry",
+            "create",
+            "-output",
+            "json",
+            "-parentID",
+            &node,
+            "-spiffeID",
+            &id,
+            "-selector",
+            &selector,
+            "-x509SVIDTTL",
+            &ttl,
         ];
-        let federates: Vec<String> = federates.iter().map(|name| format!("spiffe://{name}")).collect();
+        let federates: Vec<String> =
+            federates.iter().map(|name| format!("spiffe://{name}")).collect();
         for name in &federates {
             arguments.extend(["-federatesWith", name]);
         }
@@ -111,7 +123,8 @@ impl Spire {
 
     /// The ID of the X.509 authority in this slot: `active`, `prepared` or `old`.
     pub async fn authority(&self, slot: &str) -> Outcome<String> {
-        let said = json(&self.server(&["localauthority", "x509", "show", "-output", "json"]).await?)?;
+        let said =
+            json(&self.server(&["localauthority", "x509", "show", "-output", "json"]).await?)?;
         let id = &said[slot]["authority_id"];
         id.as_str().map(str::to_owned).ok_or_else(|| format!("no {slot} authority: {said}"))
     }
