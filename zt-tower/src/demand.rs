@@ -15,6 +15,7 @@ use zt_identity::possession::revocations::TokenStanding;
 
 use crate::credential::{self, Scheme};
 use crate::denial::{Denial, Refusal, Scope};
+use crate::workload_tokens::WorkloadDemand;
 
 /// Finds the user behind what a request presents.
 ///
@@ -144,6 +145,8 @@ pub enum Demand {
     Workload,
     /// The workload, and a user on whose behalf it calls.
     WorkloadAndUser(UserDemand),
+    /// A workload that a token names, whatever the connection proves.
+    WorkloadToken(WorkloadDemand),
 }
 
 /// What is demanded of a user.

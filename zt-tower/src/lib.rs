@@ -4,7 +4,9 @@
 pub mod denial;
 pub mod caller;
 pub mod credential;
+pub mod forwarded;
 pub mod path;
+pub mod workload_tokens;
 pub mod demand;
 pub mod dpop;
 pub mod access_tokens;

@@ -18,3 +18,7 @@ mod revocations;
 mod events;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod workload_tokens;
+#[cfg(test)]
+mod forwarded;
