@@ -27,7 +27,6 @@ use zt_identity::oidc::step_up::StepUp;
 
 pub use challenge::{ChallengeError, Scope};
 pub use dpop::{DpopCause, DpopDenial};
-#[cfg(feature = "axum")]
 pub(crate) use respond::is_grpc;
 pub use respond::{GrpcStatus, Problem, Respond};
 
