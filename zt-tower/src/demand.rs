@@ -27,6 +27,13 @@ use crate::workload_tokens::WorkloadDemand;
 /// What is known at once is [ready](Eventual::ready); what somebody else has to be asked for is
 /// [pending](Eventual::pending), and the request waits for it.
 pub trait VerifyToken: Send + Sync {
+    /// What is known of this token already, at no cost worth mentioning; `None` where it has to be
+    /// verified. What is known is not [limited](crate::limits).
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        let _ = (presented, now);
+        None
+    }
+
     /// The user of the token that is presented, or a [`Refusal`] with a reason out of a fixed set
     /// that holds nothing of the token.
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding;
@@ -40,6 +47,10 @@ pub trait VerifyToken: Send + Sync {
 }
 
 impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        (**self).known(presented, now)
+    }
+
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
         (**self).user(presented, now)
     }

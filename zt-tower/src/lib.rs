@@ -5,6 +5,7 @@ pub mod denial;
 pub mod caller;
 pub mod credential;
 pub mod forwarded;
+pub mod limits;
 pub mod path;
 pub mod workload_tokens;
 pub mod demand;

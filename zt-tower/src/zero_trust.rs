@@ -12,6 +12,7 @@ use crate::authorize::{Authorize, AuthorizeLayer, PathTargets, Targets};
 use crate::demand::{Demand, UserDemand, VerifyToken};
 use crate::denial::Problem;
 use crate::forwarded::Forwarded;
+use crate::limits::Limits;
 use crate::record::Recording;
 use crate::workload_tokens::{VerifyWorkload, WorkloadDemand};
 
@@ -71,6 +72,7 @@ impl ZeroTrust {
                 targets: Arc::new(PathTargets),
                 clock: Arc::new(SystemClock),
                 forwarded: Forwarded::nobody(),
+                limits: Limits::default(),
             },
             respond: Problem::default(),
         }
@@ -103,6 +105,7 @@ struct Settings {
     targets: Arc<dyn Targets>,
     clock: Arc<dyn Clock>,
     forwarded: Forwarded,
+    limits: Limits,
 }
 
 impl<P, Q, R> Builder<(), P, Q, R> {
@@ -175,6 +178,13 @@ impl<D, P, Q, R> Builder<D, P, Q, R> {
         self
     }
 
+    /// Verifies no more than this at once and for each source; [`Limits::default`] by default. Every
+    /// layer that is built counts for itself, with its clones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
     /// Answers denials so; with [`Problem`] by default.
     pub fn respond<N>(self, respond: N) -> Builder<D, P, Q, N> {
         let Self { demand, policy, recording, settings, .. } = self;
@@ -186,9 +196,10 @@ impl<R: Clone> Builder<Demand, Arc<dyn Decide>, Recording, R> {
     /// The layer.
     #[must_use]
     pub fn build(self) -> ZeroTrust<R> {
-        let Settings { targets, clock, forwarded } = self.settings;
+        let Settings { targets, clock, forwarded, limits } = self.settings;
         let authenticate = AuthenticateLayer::new(self.demand, self.recording.clone())
             .forwarded(forwarded)
+            .limits(limits)
             .clock(Arc::clone(&clock))
             .respond(self.respond.clone());
         let authorize = AuthorizeLayer::new(self.policy, self.recording)

@@ -18,6 +18,7 @@ use crate::credential::{self, Scheme, authorization};
 use crate::demand::{Demand, Found, Presented, UserDemand};
 use crate::denial::{Denial, Problem, Refusal};
 use crate::forwarded::{Forwarded, strip};
+use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
 use crate::workload_tokens::WorkloadDemand;
 
@@ -27,6 +28,7 @@ pub struct AuthenticateLayer<R = Problem> {
     demand: Demand,
     clock: Arc<dyn Clock>,
     forwarded: Forwarded,
+    limiter: Limiter,
     pub(super) recording: Recording,
     pub(super) respond: Arc<R>,
 }
@@ -39,6 +41,7 @@ impl AuthenticateLayer {
             demand,
             clock: Arc::new(SystemClock),
             forwarded: Forwarded::nobody(),
+            limiter: Limiter::new(Limits::default()),
             recording: recording.into(),
             respond: Arc::default(),
         }
@@ -60,6 +63,13 @@ impl<R> AuthenticateLayer<R> {
         self
     }
 
+    /// Verifies no more than this at once and for each source; [`Limits::default`] by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limiter = Limiter::new(limits);
+        self
+    }
+
     /// Takes out what names who calls, as far as nobody vouches for it.
     pub(super) fn strip(&self, parts: &mut Parts) {
         let keeps_addresses = self.forwarded.keeps_addresses(parts.extensions.get());
@@ -69,8 +79,9 @@ impl<R> AuthenticateLayer<R> {
     /// Answers refusals so; with [`Problem`] by default.
     #[must_use]
     pub fn respond<Q>(self, respond: Q) -> AuthenticateLayer<Q> {
-        let Self { demand, clock, forwarded, recording, .. } = self;
-        AuthenticateLayer { demand, clock, forwarded, recording, respond: Arc::new(respond) }
+        let Self { demand, clock, forwarded, limiter, recording, .. } = self;
+        let respond = Arc::new(respond);
+        AuthenticateLayer { demand, clock, forwarded, limiter, recording, respond }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -105,12 +116,19 @@ impl<R> AuthenticateLayer<R> {
         let peer = demanded_peer(parts, now)?;
         let authorization = demanded_authorization(&parts.headers)?;
         let client = self.client(peer, parts)?;
-        let finding = demand.tokens().user(&Presented::new(authorization, peer, parts), now);
-        Ok(match finding.into_ready() {
+        let presented = Presented::new(authorization, peer, parts);
+        if let Some(found) = demand.tokens().known(&presented, now) {
+            return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
+        }
+        let verification = self.begin(parts, now)?;
+        Ok(match demand.tokens().user(&presented, now).into_ready() {
             Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
             Err(finding) => {
                 let (demand, peer) = (demand.clone(), peer.clone());
-                finding.map(move |found| with_user(&demand, &peer, client, found, now))
+                finding.map(move |found| {
+                    drop(verification);
+                    with_user(&demand, &peer, client, found, now)
+                })
             }
         })
     }
@@ -129,12 +147,20 @@ impl<R> AuthenticateLayer<R> {
             None => None,
         };
         let (demand, peer) = (demand.clone(), peer.cloned());
+        let verification = self.begin(parts, now)?;
         Ok(demand.workload(token, now).map(move |found| {
+            drop(verification);
             let found = found?;
             demand.check(&found, peer.as_ref())?;
             let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
             Ok(Authenticated { caller, dpop_nonce: None, standing: None })
         }))
+    }
+
+    fn begin(&self, parts: &Parts, now: Timestamp) -> Result<Verification, Refusal> {
+        let peer = parts.extensions.get::<Verified<Peer>>().map(|peer| &**peer);
+        let address = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+        self.limiter.begin(peer, address, now)
     }
 
     /// Rule 5.

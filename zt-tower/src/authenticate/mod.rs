@@ -14,7 +14,7 @@
 //! 6. where a user is demanded, that header holds a token (else 401), which the
 //!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer, under the
 //!    scheme and with the proof that it demands (T-16, T-30, T-31; else 401, or 503 where keys or
-//!    the replay store are unavailable);
+//!    the replay store are unavailable, or the [limits] of verification are reached);
 //! 7. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
 //!    403).
 //!
@@ -22,6 +22,8 @@
 //! headers that name somebody go no further (H-09).
 //! A refusal is recorded before it is answered. What can be told at once is told without waiting;
 //! only a replay store behind a network is waited for.
+//!
+//! [limits]: crate::limits
 //!
 //! # What the connection layer owes
 //!

@@ -44,7 +44,8 @@ pub enum Denial {
     InsufficientScope(Scope),
     /// Policy says no.
     Forbidden,
-    /// Keys, policies or records are not there: nobody is let in meanwhile.
+    /// Keys, policies or records are not there, or there is more to do than can be done: nobody is let
+    /// in meanwhile.
     Unavailable,
     /// The path could be read in two ways (H-08).
     NotNormal,

@@ -22,3 +22,5 @@ mod guard;
 mod workload_tokens;
 #[cfg(test)]
 mod forwarded;
+#[cfg(test)]
+mod load;
