@@ -9,11 +9,12 @@ use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
+use zt_identity::oidc::step_up::StepUp;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::TokenStanding;
 
 use crate::credential::{self, Scheme};
-use crate::denial::{Denial, Refusal, Scope, StepUp};
+use crate::denial::{Denial, Refusal, Scope};
 
 /// Finds the user behind what a request presents.
 ///
@@ -181,7 +182,7 @@ impl UserDemand {
     /// Whether a user did and has what is demanded.
     pub(crate) fn check(&self, user: &User, now: Timestamp) -> Result<(), Refusal> {
         if let Some(step_up) = &self.step_up
-            && !step_up.is_met(user, now)
+            && !step_up.is_met(user.authentication(), now)
         {
             return Err(Refusal::new(Denial::StepUp(step_up.clone()), "step_up_needed"));
         }

@@ -13,6 +13,7 @@ pub mod key_file;
 pub mod signed;
 pub mod claim_path;
 mod person;
+pub mod step_up;
 pub mod own_claims;
 pub mod claim_mapping;
 pub mod access_token;

@@ -4,8 +4,10 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 use zt_identity::algorithm::Algorithm;
+use zt_identity::oidc::step_up::StepUp;
 
-use super::{Denial, Scope, StepUp};
+use super::challenge::StepUpChallenge;
+use super::{Denial, Scope};
 
 /// Why a request to a route that demands DPoP proofs goes no further, and what its client needs to
 /// know to try again.
@@ -121,7 +123,7 @@ impl fmt::Display for DpopDenial {
             DpopCause::InvalidProof => f.write_str(", error=\"invalid_dpop_proof\""),
             DpopCause::UseNonce => f.write_str(", error=\"use_dpop_nonce\""),
             DpopCause::TwoCredentials => f.write_str(", error=\"invalid_request\""),
-            DpopCause::StepUp(step_up) => write!(f, ", {step_up}"),
+            DpopCause::StepUp(step_up) => write!(f, ", {}", StepUpChallenge(step_up)),
             DpopCause::InsufficientScope(scope) => write!(f, ", {scope}"),
         }
     }

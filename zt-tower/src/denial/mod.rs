@@ -22,8 +22,9 @@ mod respond;
 use http::StatusCode;
 use zt_core::decision::Denied;
 use zt_core::fault::Fault;
+use zt_identity::oidc::step_up::StepUp;
 
-pub use challenge::{ChallengeError, Scope, StepUp};
+pub use challenge::{ChallengeError, Scope};
 pub use dpop::{DpopCause, DpopDenial};
 #[cfg(feature = "axum")]
 pub(crate) use respond::is_grpc;

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::challenge::check_quotable;
+use super::challenge::{StepUpChallenge, check_quotable};
 use super::{ChallengeError, Denial, DpopDenial};
 
 /// Turns a denial into a response with a body of type `B`.
@@ -78,7 +78,7 @@ impl Problem {
             Denial::NoCredential => String::new(),
             Denial::InvalidToken => ", error=\"invalid_token\"".into(),
             Denial::TwoCredentials => ", error=\"invalid_request\"".into(),
-            Denial::StepUp(step_up) => format!(", {step_up}"),
+            Denial::StepUp(step_up) => format!(", {}", StepUpChallenge(step_up)),
             Denial::InsufficientScope(scope) => format!(", {scope}"),
             Denial::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after.as_secs()));
@@ -176,7 +176,9 @@ const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
 mod tests {
     use http::Request;
 
-    use super::super::{DpopCause, Scope, StepUp};
+    use zt_identity::oidc::step_up::StepUp;
+
+    use super::super::{DpopCause, Scope};
     use super::*;
 
     fn request(content_type: &str) -> Parts {

@@ -11,10 +11,11 @@ use http::request::{Builder, Parts};
 use zt_core::lease::{Ended, Leases};
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
+use zt_identity::oidc::step_up::StepUp;
 use zt_tower::authenticate::AuthenticateLayer;
 use zt_tower::caller::Caller;
 use zt_tower::demand::{Demand, UserDemand};
-use zt_tower::denial::{Denial, Respond, Scope, StepUp};
+use zt_tower::denial::{Denial, Respond, Scope};
 use zt_tower::record::Recording;
 
 const CHALLENGE: &str = "Bearer realm=\"zero-trust\"";

@@ -129,7 +129,7 @@ impl AccessTokenVerifier {
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         let Signed { payload, key_generation, .. } =
             self.signer.signed(token, &self.profile(), now)?;
-        let facts = self.judge(&Object::parse(&payload)?, key_generation, now)?;
+        let facts = self.judge(token, &Object::parse_token(&payload)?, key_generation, now)?;
         Ok(Self::verified(facts, payload))
     }
 
@@ -143,7 +143,7 @@ impl AccessTokenVerifier {
     ) -> Result<Facts, AccessTokenError> {
         let jws = Jws::parse(token, &self.profile())?;
         let key_generation = self.signer.check(&jws, now)?;
-        self.judge(claims, key_generation, now)
+        self.judge(token, claims, key_generation, now)
     }
 
     /// What [`AccessTokenVerifier::judge`] has accepted of this payload.
@@ -164,6 +164,7 @@ impl AccessTokenVerifier {
     /// Rules 4 to 7.
     fn judge(
         &self,
+        token: &str,
         claims: &Object<'_>,
         key_generation: u64,
         now: Timestamp,
@@ -174,7 +175,7 @@ impl AccessTokenVerifier {
         let lifetime = self.times.check(claims, now)?;
         self.check_foreign_claims(claims)?;
         let user = self.mapping.user(claims, self.issuer().shared())?;
-        Ok(Facts::read(claims, user, lifetime, key_generation)?)
+        Ok(Facts::read(token, claims, user, lifetime, key_generation)?)
     }
 
     /// The type `JWT` says nothing, so the claims have to (RFC 8725 §3.12).
