@@ -19,7 +19,7 @@ use zt_identity::revocation::Revocation;
 use zt_identity::source::PemFiles;
 use zt_identity::{Authorizer, X509Source};
 use zt_policy::LivePolicies;
-use zt_tls::events::Event;
+use zt_tls::listen::Listener;
 use zt_tls::{Acceptor, Connector};
 
 const USAGE: &str = "\
@@ -32,6 +32,9 @@ usage: legacy-proxy serve   --identity FOLDER --listen ADDRESS --policies FOLDER
   --upstream  the service, which nobody else should be able to reach
   --name      what policies call it: Upstream::\"NAME\"
   --server    whom connect expects at the other end";
+
+/// Connections at once: PostgreSQL takes 100 unless it is told otherwise.
+const SESSIONS: usize = 90;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,7 +54,7 @@ async fn main() -> ExitCode {
 /// The end beside the service.
 async fn serve(mut options: Options) -> Outcome<()> {
     let (source, _watch) = identity(&options.take::<PathBuf>("--identity")?)?;
-    let listener = TcpListener::bind(options.take::<SocketAddr>("--listen")?).await?;
+    let address: SocketAddr = options.take("--listen")?;
     let policy = LivePolicies::open(options.take::<PathBuf>("--policies")?)?;
     let upstream = options.take("--upstream")?;
     let name: String = options.take("--name")?;
@@ -59,13 +62,14 @@ async fn serve(mut options: Options) -> Outcome<()> {
 
     // Anyone of the trust domain may knock; who may come in is for policy to say.
     let members = Authorizer::member_of(domain()?);
-    let acceptor = Acceptor::builder(source, members)
-        .revocation(Revocation::Required)
-        .observe(tell)
-        .build()?;
-    let records = RecordQueue::builder().start(JsonLines::new(std::io::stdout()))?;
+    let acceptor = Acceptor::builder(source, members).revocation(Revocation::Required).build()?;
+    let listener = Listener::bind(address, acceptor)
+        .await?
+        .max_connections(SESSIONS)
+        .on_refused(|from, refused| eprintln!("nobody from {from}: {}", chain(refused)));
     println!("up at {}", listener.local_addr()?);
-    proxy::Proxy::new(acceptor, policy, records, upstream, &name).serve(listener).await
+    let records = RecordQueue::builder().start(JsonLines::new(std::io::stdout()))?;
+    proxy::Proxy::new(policy, records, upstream, &name).serve(listener).await
 }
 
 /// The end beside a client.
@@ -78,7 +82,6 @@ async fn connect(mut options: Options) -> Outcome<()> {
 
     let connector = Connector::builder(source, Authorizer::id(server))
         .revocation(Revocation::Required)
-        .observe(tell)
         .build()?;
     println!("up at {}", listener.local_addr()?);
     connect::LocalEnd::new(connector, proxy).serve(listener).await
@@ -100,12 +103,4 @@ fn identity(folder: &std::path::Path) -> Outcome<(X509Source, Watch)> {
         }
     })?;
     Ok((source, watch))
-}
-
-/// Whose connections end before they are closed. A decision is a record, and goes to standard
-/// output; what is refused is told where it is accepted.
-fn tell(event: &Event<'_>) {
-    if let Event::Ended { peer: Some(peer), why, .. } = event {
-        eprintln!("ended: {}, {why}", peer.id());
-    }
 }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zt_core::decision::{Decide, Denied, Permit};
 use zt_core::lease::{Ended, Support};
+use zt_core::peer::Peer;
 use zt_core::principal::Principal;
 use zt_core::record::{Record, RecordQueue};
 use zt_core::request::{Action, Context, Request, Resource};
@@ -25,67 +25,48 @@ use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_examples::{Outcome, chain};
 use zt_policy::LivePolicies;
-use zt_tls::Acceptor;
+use zt_tls::listen::{Connection, Listener};
 
 static CONNECT: Action = Action::from_static("connect");
-/// How long a handshake may take, and how long the service may take to answer the telephone.
+/// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Handshakes at once: those who never finish one keep few waiting.
-const HANDSHAKES: usize = 256;
-/// Connections of the service at once: PostgreSQL takes 100 unless it is told otherwise.
-const SESSIONS: usize = 90;
 
 pub struct Proxy {
-    acceptor: Acceptor,
     policy: LivePolicies,
     records: RecordQueue,
     address: SocketAddr,
     upstream: Resource,
-    handshakes: Arc<Semaphore>,
-    sessions: Semaphore,
 }
 
 impl Proxy {
+    /// A proxy for the service at this address, which policies know by this name.
     pub fn new(
-        acceptor: Acceptor,
         policy: LivePolicies,
         records: RecordQueue,
         address: SocketAddr,
         name: &str,
     ) -> Self {
-        let upstream = Resource::of_kind("Upstream", name);
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-        let sessions = Semaphore::new(SESSIONS);
-        Self { acceptor, policy, records, address, upstream, handshakes, sessions }
+        Self { policy, records, address, upstream: Resource::of_kind("Upstream", name) }
     }
 
-    pub async fn serve(self, listener: TcpListener) -> Outcome<()> {
+    pub async fn serve(self, mut listener: Listener) -> Outcome<()> {
         let proxy = Arc::new(self);
         loop {
-            let place = Arc::clone(&proxy.handshakes).acquire_owned().await?;
-            let (stream, from) = listener.accept().await?;
+            let client = listener.accept().await;
             let proxy = Arc::clone(&proxy);
             tokio::spawn(async move {
-                if let Err(error) = proxy.connection(stream, from, place).await {
-                    eprintln!("{from}: {}", chain(&*error));
+                let (id, from) = (client.peer().id().clone(), client.from());
+                if let Err(error) = proxy.connection(client).await {
+                    eprintln!("{id} from {from}: {}", chain(&*error));
                 }
             });
         }
     }
 
-    async fn connection(
-        &self,
-        stream: TcpStream,
-        from: SocketAddr,
-        handshaking: OwnedSemaphorePermit,
-    ) -> Outcome<()> {
-        stream.set_nodelay(true)?;
-        let mut client = timeout(PATIENCE, self.acceptor.accept(stream)).await??;
-        drop(handshaking);
-        let _place = self.sessions.try_acquire()?;
+    async fn connection(&self, mut client: Connection<Verified<Peer>>) -> Outcome<()> {
         let session = Session {
             caller: client.peer().principal(),
-            from,
+            from: client.from(),
             upstream: self.upstream.clone(),
             policy: self.policy.clone(),
             records: self.records.clone(),

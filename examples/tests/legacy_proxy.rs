@@ -226,9 +226,10 @@ fn whoever_may_not_connect_is_refused_before_postgresql_hears_of_them() {
     let nobody = Connector::new(reports, members()).unwrap();
     let nobody = Client::without_certificate("nobody", &nobody);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for (client, alert) in
-        [(forger, AlertDescription::CertificateUnknown), (nobody, AlertDescription::CertificateRequired)]
-    {
+    for (client, alert) in [
+        (forger, AlertDescription::CertificateUnknown),
+        (nobody, AlertDescription::CertificateRequired),
+    ] {
         let answer = runtime.block_on(client.get(proxy, "/")).unwrap();
         assert_eq!(answer, Answer::Alert(alert), "{}", client.name);
     }
