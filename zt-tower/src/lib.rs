@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
+pub mod telemetry;
 pub mod denial;
 pub mod caller;
 pub mod credential;
