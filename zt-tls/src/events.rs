@@ -47,12 +47,14 @@ pub enum Reason {
     TooSlow,
     /// There are as many connections, or handshakes from this source, as there may be.
     TooMany,
+    /// We have no identity to present: it was withdrawn, or has expired.
+    NoIdentity,
     /// Something of our own is in the way: no thread could be started.
     Internal,
 }
 
 impl Reason {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::NoCertificate,
         Self::ChainTooLong,
         Self::Profile,
@@ -66,6 +68,7 @@ impl Reason {
         Self::Broken,
         Self::TooSlow,
         Self::TooMany,
+        Self::NoIdentity,
         Self::Internal,
     ];
 
@@ -86,6 +89,7 @@ impl Reason {
             Self::Broken => "broken",
             Self::TooSlow => "too_slow",
             Self::TooMany => "too_many",
+            Self::NoIdentity => "no_identity",
             Self::Internal => "internal",
         }
     }

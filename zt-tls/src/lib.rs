@@ -10,6 +10,10 @@ mod resolver;
 pub mod health;
 pub mod connection;
 #[cfg(feature = "serve")]
+pub mod listen;
+#[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "client")]
+pub mod client;
 
 pub use connection::{Acceptor, Connector};

@@ -5,6 +5,12 @@ pub mod issuer;
 pub mod discovery;
 #[cfg(feature = "http")]
 pub mod fetch;
+#[cfg(feature = "http")]
+pub mod transport;
+#[cfg(feature = "http")]
+pub(crate) mod form;
+#[cfg(feature = "http")]
+pub mod client_authentication;
 mod published;
 #[cfg(feature = "http")]
 pub mod refresh;
@@ -19,6 +25,10 @@ pub mod claim_mapping;
 pub mod access_token;
 pub mod issuers;
 pub mod verdict_cache;
+#[cfg(feature = "http")]
+pub(crate) mod flight;
+#[cfg(feature = "http")]
+pub mod introspection;
 #[cfg(feature = "config")]
 pub mod configuration;
 pub mod id_token;
