@@ -18,6 +18,8 @@ pub mod authenticate;
 pub mod authorize;
 pub mod zero_trust;
 pub mod bundle_endpoint;
+#[cfg(feature = "http")]
+pub mod outgoing;
 #[cfg(feature = "axum")]
 pub mod extract;
 

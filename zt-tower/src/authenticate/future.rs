@@ -101,8 +101,14 @@ fn pass<S, B, R>(
 where
     S: Service<Request<B>>,
 {
-    let Authenticated { caller, dpop_nonce, standing } = authenticated;
     let extensions = request.extensions_mut();
+    #[cfg(feature = "http")]
+    match authenticated.passed_on {
+        Some(token) => extensions.insert(token),
+        None => extensions.remove::<zt_identity::outgoing::UserToken>(),
+    };
+    let (caller, standing) = (authenticated.caller, authenticated.standing);
+    let dpop_nonce = authenticated.dpop_nonce;
     extensions.insert(caller);
     match standing {
         Some(standing) => extensions.insert(standing),

@@ -9,6 +9,8 @@ use zt_core::peer::Peer;
 use zt_core::principal::Principal;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
+#[cfg(feature = "http")]
+use zt_identity::outgoing::UserToken;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::TokenStanding;
 
@@ -105,7 +107,7 @@ impl<R> AuthenticateLayer<R> {
         let peer = demanded_peer(parts, now)?;
         authorization(&parts.headers)?;
         let caller = self.client(peer, parts)?.caller(peer);
-        Ok(Eventual::ready(Ok(Authenticated { caller, dpop_nonce: None, standing: None })))
+        Ok(Eventual::ready(Ok(Authenticated::workload(caller))))
     }
 
     fn user(
@@ -157,7 +159,7 @@ impl<R> AuthenticateLayer<R> {
             let found = found?;
             demand.check(&found, peer.as_ref())?;
             let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated { caller, dpop_nonce: None, standing: None })
+            Ok(Authenticated::workload(caller))
         }))
     }
 
@@ -195,6 +197,20 @@ pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
     pub(super) standing: Option<TokenStanding>,
+    #[cfg(feature = "http")]
+    pub(super) passed_on: Option<UserToken>,
+}
+
+impl Authenticated {
+    fn workload(caller: Caller) -> Self {
+        Self {
+            caller,
+            dpop_nonce: None,
+            standing: None,
+            #[cfg(feature = "http")]
+            passed_on: None,
+        }
+    }
 }
 
 /// Rule 7.
@@ -209,11 +225,16 @@ fn with_user(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, standing, until } =
-        found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
+    let found = found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
     let Client { principal, source } = client;
-    let client = Client { principal: principal.on_behalf_of(user), source };
-    Ok(Authenticated { caller: client.caller(peer).ends(until), dpop_nonce, standing })
+    let client = Client { principal: principal.on_behalf_of(found.user), source };
+    Ok(Authenticated {
+        caller: client.caller(peer).ends(found.until),
+        dpop_nonce: found.dpop_nonce,
+        standing: found.standing,
+        #[cfg(feature = "http")]
+        passed_on: found.passed_on,
+    })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
