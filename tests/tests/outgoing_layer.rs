@@ -196,7 +196,7 @@ fn peer() -> Verified<Peer> {
 }
 
 /// What the handler of a request of alice finds to pass on.
-async fn found(passed_on: bool) -> (Option<UserToken>, String) {
+async fn found(kept: bool) -> (Option<UserToken>, String) {
     let issuer = authority::Issuer::new("https://login.example.com", SystemClock.now()).unwrap();
     let verifier = AccessTokenVerifier::for_issuer(issuer.url().clone())
         .audience("orders")
@@ -204,7 +204,7 @@ async fn found(passed_on: bool) -> (Option<UserToken>, String) {
         .build()
         .unwrap();
     let tokens = AccessTokens::bearer(verifier).cached(10).unwrap();
-    let tokens = if passed_on { tokens.passed_on() } else { tokens };
+    let tokens = if kept { tokens.kept_for_requests() } else { tokens };
     let layer = ZeroTrust::builder().tokens(tokens).policy(Everyone).without_records().build();
     let found = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&found);

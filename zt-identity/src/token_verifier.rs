@@ -98,20 +98,15 @@ impl TokenVerifier {
         Ok(issuers.cached(capacity)?.into())
     }
 
-    /// What is remembered of a token and counts at `now` still. Nothing is verified, and nobody asked.
+    /// The token, where it is remembered that it was good and that counts at `now` still. Nothing
+    /// is verified, and nobody asked.
     #[must_use]
-    pub fn remembered(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> Option<Result<Verified<AccessToken>, TokenVerifierError>> {
+    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
         match &self.0 {
             Kind::EachTime(_) => None,
-            Kind::Cached(verifier) => verifier.remembered(token, now).map(Ok),
+            Kind::Cached(verifier) => verifier.remembered(token, now),
             #[cfg(feature = "http")]
-            Kind::Introspected(verifier) => {
-                verifier.remembered(token, now).map(|known| known.map_err(Into::into))
-            }
+            Kind::Introspected(verifier) => verifier.remembered(token, now),
         }
     }
 

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
-use zt_core::fault::Fault;
 use zt_core::peer::Peer;
+use zt_core::secret::Secret;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::algorithm::NoRandomness;
 use zt_identity::oidc::access_token::AccessToken;
-#[cfg(feature = "http")]
-use zt_identity::outgoing::UserToken;
 use zt_identity::possession::binding::Binding;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::{Revocations, TokenNames, TokenStanding};
@@ -18,17 +15,23 @@ use zt_identity::token_verifier::{TokenVerifier, TokenVerifierError};
 
 use crate::demand::{Finding, Found, Presented, VerifyToken};
 use crate::denial::{Denial, Refusal};
-use crate::dpop::DpopProofs;
+use crate::dpop::{DpopProofs, Shown};
 
-/// The access tokens of an issuer, or of several, signed or such as their issuer has to be asked about,
-/// and how they have to belong to who sends them (T-16). A clone shares keys and what is remembered.
+#[cfg(feature = "http")]
+use zt_identity::outgoing::UserToken;
+
+/// The access tokens of an issuer, or of several, and how they have to belong to who sends them
+/// (T-16). A clone shares the issuers' keys, and what is remembered.
+///
+/// Tokens that say nothing by themselves are those of an `IntrospectionVerifier` (feature `http` of
+/// `zt-identity`): a request waits while its issuer is asked, and is answered 503 where that fails.
 #[derive(Clone, Debug)]
 pub struct AccessTokens {
     verifier: TokenVerifier,
     possession: Possession,
     revocations: Option<Arc<dyn Revocations>>,
     #[cfg(feature = "http")]
-    passed_on: bool,
+    kept: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -77,18 +80,8 @@ impl AccessTokens {
             possession,
             revocations: None,
             #[cfg(feature = "http")]
-            passed_on: false,
+            kept: false,
         }
-    }
-
-    /// The same tokens, each of which a handler finds as a
-    /// [`UserToken`](zt_identity::outgoing::UserToken) in the request's extensions, to be exchanged
-    /// for another when it [calls](crate::outgoing) on behalf of the user. Without this, no handler
-    /// sees a token but in the headers.
-    #[cfg(feature = "http")]
-    #[must_use]
-    pub fn passed_on(self) -> Self {
-        Self { passed_on: true, ..self }
     }
 
     /// The same tokens, of which those that these have revoked count no more. That is asked with
@@ -103,9 +96,19 @@ impl AccessTokens {
         Self { revocations: Some(Arc::new(revocations)), ..self }
     }
 
+    /// The same tokens, each of which a handler finds in the request's extensions as a [`UserToken`]:
+    /// for requests of our own on behalf of its user (feature `http`). Nobody keeps a token unless
+    /// that is said.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn kept_for_requests(self) -> Self {
+        Self { kept: true, ..self }
+    }
+
     /// The same tokens, of which so many that were good are remembered for a while instead of
     /// verified again: see [`verdict_cache`](zt_identity::oidc::verdict_cache). How a token has to
-    /// belong to its sender is asked each time.
+    /// belong to its sender is asked each time. Tokens that an issuer is asked about are remembered
+    /// anyway, as many as its verifier was built for.
     ///
     /// # Errors
     ///
@@ -114,111 +117,142 @@ impl AccessTokens {
         Ok(Self { verifier: self.verifier.cached(capacity)?, ..self })
     }
 
-    fn text<'r>(&self, presented: &Presented<'r>) -> Result<&'r str, Refusal> {
-        match &self.possession {
-            Possession::Bearer | Possession::Certificate => presented.bearer(),
-            Possession::Dpop(_) => presented.dpop(),
+    fn check_revocations(&self, token: &AccessToken, now: Timestamp) -> Result<(), Refusal> {
+        if let Some(revocations) = &self.revocations {
+            revocations
+                .check(&TokenNames::from(token), now)
+                .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
         }
+        Ok(())
     }
 
-    /// The user of a token that verifies, where it belongs to its sender. A proof that is good is
-    /// awaited where its store has to be asked.
-    fn possessed(
+    /// The user of a token that was verified, or why it was not.
+    fn judged(
         &self,
-        token: Result<Verified<AccessToken>, TokenVerifierError>,
+        verified: Result<Verified<AccessToken>, TokenVerifierError>,
+        sent: &Sent<'_>,
+        now: Timestamp,
+    ) -> Finding {
+        let token = verified
+            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))
+            .and_then(|token| self.check_revocations(&token, now).map(|()| token));
+        let token = match token {
+            Ok(token) => token,
+            Err(refusal) => return Eventual::ready(Err(refusal)),
+        };
+        let binding = match &self.possession {
+            Possession::Bearer => Binding::bearer(),
+            Possession::Certificate => Binding::certificate(sent.peer),
+            Possession::Dpop(proofs) => {
+                return self
+                    .with_proof(proofs, token, sent, now)
+                    .unwrap_or_else(|refusal| Eventual::ready(Err(refusal)));
+            }
+        };
+        Eventual::ready(self.beside(&token, sent.text).found(&binding, &token))
+    }
+
+    /// A proof that is good is awaited where its store has to be asked.
+    fn with_proof(
+        &self,
+        proofs: &DpopProofs,
+        token: Verified<AccessToken>,
         sent: &Sent<'_>,
         now: Timestamp,
     ) -> Result<Finding, Refusal> {
-        let token = token.map_err(|error| refused(error.fault(), error.reason()))?;
-        if let Some(revocations) = &self.revocations {
-            revocations
-                .check(&TokenNames::from(&*token), now)
-                .map_err(|error| refused(error.fault(), error.reason()))?;
-        }
-        let found = self.found(&token, sent.text);
-        Ok(match &self.possession {
-            Possession::Bearer => Eventual::ready(found(&Binding::bearer())),
-            Possession::Certificate => Eventual::ready(found(&Binding::certificate(sent.peer))),
-            Possession::Dpop(proofs) => {
-                let proof = proofs.verify(sent.request, sent.text, token.confirmation(), now)?;
-                let (proofs, peer) = (proofs.clone(), sent.peer.clone());
-                proofs.replay().clone().admit(proof, now).map(move |proof| {
-                    let proof = proof.map_err(|error| proofs.not_admitted(&error, now))?;
-                    let found = found(&Binding::dpop(&proof).over(&peer))?;
-                    Ok(match proofs.next_nonce(&proof, now) {
-                        Some(nonce) => found.with_dpop_nonce(nonce),
-                        None => found,
-                    })
-                })
-            }
-        })
-    }
-
-    /// What goes with the user of a token that is bound so.
-    fn found(
-        &self,
-        token: &Verified<AccessToken>,
-        text: &str,
-    ) -> impl FnOnce(&Binding) -> Result<Found, Refusal> + Send + use<> {
-        let (token, revocations) = (token.clone(), self.revocations.clone());
-        #[cfg(feature = "http")]
-        let passed_on = self.passed_on.then(|| UserToken::new(text, token.clone()));
-        let _ = text;
-        move |binding| {
-            let user = binding.user(&token);
-            let user = user.map_err(|error| refused(error.fault(), error.reason()))?;
-            let found = Found::from(user).until(token.expires());
-            #[cfg(feature = "http")]
-            let found = Found { passed_on, ..found };
-            Ok(match revocations {
-                Some(revocations) => found.with_standing(TokenStanding::new(token, revocations)),
+        let proof = proofs.verify(sent.shown, sent.text, token.confirmation(), now)?;
+        let (proofs, peer) = (proofs.clone(), sent.peer.clone());
+        let beside = self.beside(&token, sent.text);
+        Ok(proofs.replay().clone().admit(proof, now).map(move |proof| {
+            let proof = proof.map_err(|error| proofs.not_admitted(&error, now))?;
+            let found = beside.found(&Binding::dpop(&proof).over(&peer), &token)?;
+            Ok(match proofs.next_nonce(&proof, now) {
+                Some(nonce) => found.with_dpop_nonce(nonce),
                 None => found,
             })
+        }))
+    }
+
+    /// What a handler finds beside the user of this token.
+    fn beside(&self, token: &Verified<AccessToken>, text: &str) -> Beside {
+        let standing = |revocations| TokenStanding::new(token.clone(), Arc::clone(revocations));
+        #[cfg(not(feature = "http"))]
+        let _ = text;
+        Beside {
+            standing: self.revocations.as_ref().map(standing),
+            #[cfg(feature = "http")]
+            kept: self.kept.then(|| UserToken::new(text, token.clone())),
         }
     }
 }
 
-/// A token, with whom and with what it was sent.
+/// What was sent with a token.
 struct Sent<'r> {
     text: &'r str,
     peer: &'r Verified<Peer>,
-    request: &'r Parts,
+    shown: &'r Shown<'r>,
 }
 
-fn refused(fault: Fault, reason: &'static str) -> Refusal {
-    Refusal::new(Denial::of_token(fault), reason)
+/// What goes with a user.
+struct Beside {
+    standing: Option<TokenStanding>,
+    #[cfg(feature = "http")]
+    kept: Option<UserToken>,
 }
 
-fn at_once(finding: Result<Finding, Refusal>) -> Finding {
-    finding.unwrap_or_else(|refusal| Eventual::ready(Err(refusal)))
+impl Beside {
+    fn found(self, binding: &Binding, token: &Verified<AccessToken>) -> Result<Found, Refusal> {
+        let user = binding
+            .user(token)
+            .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
+        let found = Found::from(user).until(token.expires());
+        let found = match self.standing {
+            Some(standing) => found.with_standing(standing),
+            None => found,
+        };
+        #[cfg(feature = "http")]
+        let found = match self.kept {
+            Some(kept) => found.with_extension(kept),
+            None => found,
+        };
+        Ok(found)
+    }
 }
 
 impl VerifyToken for AccessTokens {
     /// A verdict that is remembered. A proof is new with every request, so nothing is known of it.
     fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
-        if matches!(self.possession, Possession::Dpop(_)) {
-            return None;
-        }
-        let text = self.text(presented).ok()?;
+        let binding = match &self.possession {
+            Possession::Bearer => Binding::bearer(),
+            Possession::Certificate => Binding::certificate(presented.peer()),
+            Possession::Dpop(_) => return None,
+        };
+        let text = presented.bearer().ok()?;
         let token = self.verifier.remembered(text, now)?;
-        let sent = Sent { text, peer: presented.peer(), request: presented.request() };
-        at_once(self.possessed(token, &sent, now)).into_ready().ok()
+        let checked = self.check_revocations(&token, now);
+        Some(checked.and_then(|()| self.beside(&token, text).found(&binding, &token)))
     }
 
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
-        let text = match self.text(presented) {
+        let text = match &self.possession {
+            Possession::Bearer | Possession::Certificate => presented.bearer(),
+            Possession::Dpop(_) => presented.dpop(),
+        };
+        let text = match text {
             Ok(text) => text,
             Err(refusal) => return Eventual::ready(Err(refusal)),
         };
-        let (peer, request) = (presented.peer(), presented.request());
+        let (peer, shown) = (presented.peer(), Shown::by(presented.request()));
         match self.verifier.verify(text, now).into_ready() {
-            Ok(token) => at_once(self.possessed(token, &Sent { text, peer, request }, now)),
+            Ok(token) => self.judged(token, &Sent { text, peer, shown: &shown }, now),
             Err(asked) => {
-                let (this, text) = (self.clone(), text.to_owned());
-                let (peer, request) = (peer.clone(), request.clone());
-                asked.then(move |token| {
-                    let sent = Sent { text: &text, peer: &peer, request: &request };
-                    at_once(this.possessed(token, &sent, now))
+                let (this, text) = (self.clone(), Secret::new(text.to_owned()));
+                let (peer, shown) = (peer.clone(), shown.into_owned());
+                Eventual::pending(async move {
+                    let token = asked.await;
+                    let sent = Sent { text: text.expose(), peer: &peer, shown: &shown };
+                    let judged = this.judged(token, &sent, now);
+                    judged.await
                 })
             }
         }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{Extensions, HeaderValue};
 use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
@@ -120,8 +120,7 @@ pub struct Found {
     pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) standing: Option<TokenStanding>,
     pub(crate) until: Timestamp,
-    #[cfg(feature = "http")]
-    pub(crate) passed_on: Option<zt_identity::outgoing::UserToken>,
+    pub(crate) extensions: Extensions,
 }
 
 impl Found {
@@ -135,6 +134,13 @@ impl Found {
     #[must_use]
     pub fn with_standing(self, standing: TokenStanding) -> Self {
         Self { standing: Some(standing), ..self }
+    }
+
+    /// Puts this into the extensions of the request, for whoever handles it.
+    #[must_use]
+    pub fn with_extension(mut self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.extensions.insert(extension);
+        self
     }
 
     /// Hands the client a new nonce with the response (RFC 9449 §8.2).
@@ -151,8 +157,7 @@ impl From<Verified<User>> for Found {
             dpop_nonce: None,
             standing: None,
             until: Timestamp::MAX,
-            #[cfg(feature = "http")]
-            passed_on: None,
+            extensions: Extensions::new(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! 1. the request has no `Authorization` and no `DPoP` header yet: two credentials are none (T-42);
 //! 2. it goes to an origin that was named as a destination;
 //! 3. for a destination of the user, the [`UserToken`] of the request that is being served is in its
-//!    extensions: [`AccessTokens::passed_on`](crate::access_tokens::AccessTokens::passed_on) puts it
+//!    extensions: [`AccessTokens::kept_for_requests`](crate::access_tokens::AccessTokens::kept_for_requests) puts it
 //!    into those of the incoming one;
 //! 4. there is a token, from the token endpoint or remembered.
 //!

@@ -1,6 +1,11 @@
 //! What is told of requests is what the tables say, and tells nobody's secrets.
 #![cfg(all(feature = "metrics", feature = "tracing"))]
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test needs and does not get is its failure"
+)]
 
 #[path = "layers/support.rs"]
 #[expect(dead_code, reason = "shared with the tests of the layers")]
@@ -28,12 +33,14 @@ use support::{BATCH, CART, Inner, Policy, Sink, Tokens, clock, from, send};
 
 const SECRET: &str = "eyJhbGciOi.secret.token";
 
+/// By name, kind and labels, the labels with their values.
+type Metrics = BTreeMap<(String, String), Vec<(String, String)>>;
 type Emissions = BTreeMap<String, BTreeSet<String>>;
 
 /// Everything that was told: what, with which labels or fields, and with which values.
 #[derive(Clone, Default)]
 struct Told {
-    metrics: Arc<Mutex<BTreeMap<(String, String), Vec<(String, String)>>>>,
+    metrics: Arc<Mutex<Metrics>>,
     numbers: Arc<Mutex<Vec<String>>>,
     traces: Arc<Mutex<Emissions>>,
     values: Arc<Mutex<Vec<String>>>,

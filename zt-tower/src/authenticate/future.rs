@@ -10,6 +10,8 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::time::Timestamp;
+#[cfg(feature = "http")]
+use zt_identity::outgoing::UserToken;
 use zt_identity::possession::revocations::TokenStanding;
 
 use super::AuthenticateLayer;
@@ -101,20 +103,17 @@ fn pass<S, B, R>(
 where
     S: Service<Request<B>>,
 {
+    let Authenticated { caller, dpop_nonce, standing, extensions: more } = authenticated;
     let extensions = request.extensions_mut();
-    #[cfg(feature = "http")]
-    match authenticated.passed_on {
-        Some(token) => extensions.insert(token),
-        None => extensions.remove::<zt_identity::outgoing::UserToken>(),
-    };
-    let (caller, standing) = (authenticated.caller, authenticated.standing);
-    let dpop_nonce = authenticated.dpop_nonce;
     extensions.insert(caller);
     match standing {
         Some(standing) => extensions.insert(standing),
         // One that somebody else has put there is not of this caller.
         None => extensions.remove::<TokenStanding>(),
     };
+    #[cfg(feature = "http")]
+    extensions.remove::<UserToken>();
+    extensions.extend(more);
     State::Passed { future: service.call(request), dpop_nonce }
 }
 

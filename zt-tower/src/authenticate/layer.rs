@@ -2,15 +2,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
 use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::principal::Principal;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
-#[cfg(feature = "http")]
-use zt_identity::outgoing::UserToken;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::TokenStanding;
 
@@ -107,7 +105,7 @@ impl<R> AuthenticateLayer<R> {
         let peer = demanded_peer(parts, now)?;
         authorization(&parts.headers)?;
         let caller = self.client(peer, parts)?.caller(peer);
-        Ok(Eventual::ready(Ok(Authenticated::workload(caller))))
+        Ok(Eventual::ready(Ok(Authenticated::from(caller))))
     }
 
     fn user(
@@ -159,7 +157,7 @@ impl<R> AuthenticateLayer<R> {
             let found = found?;
             demand.check(&found, peer.as_ref())?;
             let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated::workload(caller))
+            Ok(Authenticated::from(caller))
         }))
     }
 
@@ -197,19 +195,12 @@ pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
     pub(super) standing: Option<TokenStanding>,
-    #[cfg(feature = "http")]
-    pub(super) passed_on: Option<UserToken>,
+    pub(super) extensions: Extensions,
 }
 
-impl Authenticated {
-    fn workload(caller: Caller) -> Self {
-        Self {
-            caller,
-            dpop_nonce: None,
-            standing: None,
-            #[cfg(feature = "http")]
-            passed_on: None,
-        }
+impl From<Caller> for Authenticated {
+    fn from(caller: Caller) -> Self {
+        Self { caller, dpop_nonce: None, standing: None, extensions: Extensions::new() }
     }
 }
 
@@ -225,16 +216,12 @@ fn with_user(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let found = found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
+    let Found { user, dpop_nonce, standing, until, extensions } =
+        found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
     let Client { principal, source } = client;
-    let client = Client { principal: principal.on_behalf_of(found.user), source };
-    Ok(Authenticated {
-        caller: client.caller(peer).ends(found.until),
-        dpop_nonce: found.dpop_nonce,
-        standing: found.standing,
-        #[cfg(feature = "http")]
-        passed_on: found.passed_on,
-    })
+    let client = Client { principal: principal.on_behalf_of(user), source };
+    let caller = client.caller(peer).ends(until);
+    Ok(Authenticated { caller, dpop_nonce, standing, extensions })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
