@@ -33,6 +33,7 @@ pub mod wit_svid;
 pub mod oidc;
 pub mod service_account;
 pub mod possession;
+pub mod token_verifier;
 #[cfg(feature = "http")]
 pub mod outgoing;
 pub mod source;

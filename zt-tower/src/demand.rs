@@ -15,6 +15,7 @@ use zt_identity::possession::revocations::TokenStanding;
 
 use crate::credential::{self, Scheme};
 use crate::denial::{Denial, Refusal, Scope};
+use crate::workload_tokens::WorkloadDemand;
 
 /// Finds the user behind what a request presents.
 ///
@@ -26,6 +27,13 @@ use crate::denial::{Denial, Refusal, Scope};
 /// What is known at once is [ready](Eventual::ready); what somebody else has to be asked for is
 /// [pending](Eventual::pending), and the request waits for it.
 pub trait VerifyToken: Send + Sync {
+    /// What is known of this token already, at no cost worth mentioning; `None` where it has to be
+    /// verified. What is known is not [limited](crate::limits).
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        let _ = (presented, now);
+        None
+    }
+
     /// The user of the token that is presented, or a [`Refusal`] with a reason out of a fixed set
     /// that holds nothing of the token.
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding;
@@ -39,6 +47,10 @@ pub trait VerifyToken: Send + Sync {
 }
 
 impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        (**self).known(presented, now)
+    }
+
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
         (**self).user(presented, now)
     }
@@ -144,6 +156,8 @@ pub enum Demand {
     Workload,
     /// The workload, and a user on whose behalf it calls.
     WorkloadAndUser(UserDemand),
+    /// A workload that a token names, whatever the connection proves.
+    WorkloadToken(WorkloadDemand),
 }
 
 /// What is demanded of a user.

@@ -204,3 +204,6 @@ impl TokenAnswerError {
         Fault::Authority
     }
 }
+
+#[cfg(test)]
+mod tests;

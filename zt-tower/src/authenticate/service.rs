@@ -43,6 +43,7 @@ where
         let now = self.layer.now();
         match self.layer.caller(&parts, now).into_ready() {
             Ok(Ok(authenticated)) => {
+                self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::passed(&mut self.inner, request, authenticated)
             }
@@ -51,6 +52,7 @@ where
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
+                self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
                 let layer = Arc::clone(&self.layer);
                 ResponseFuture::waiting(authentication, ready, request, layer, now)

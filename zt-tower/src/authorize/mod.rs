@@ -17,6 +17,7 @@
 
 mod authority;
 mod future;
+mod grpc;
 mod guard;
 mod layer;
 mod lease;
@@ -24,6 +25,7 @@ mod service;
 mod target;
 
 pub use future::ResponseFuture;
+pub use grpc::GrpcTargets;
 pub use guard::{Guard, MAX_FILTERED, NotPermitted, Permitted};
 pub use layer::AuthorizeLayer;
 pub use lease::CallLease;

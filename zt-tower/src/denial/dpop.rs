@@ -104,6 +104,7 @@ impl DpopCause {
             | Denial::Forbidden
             | Denial::Unavailable
             | Denial::NotNormal
+            | Denial::BadForwarding
             | Denial::Wiring => None,
         }
     }

@@ -11,6 +11,7 @@
 //! | [`Unavailable`](Denial::Unavailable) | 503 | 14 UNAVAILABLE | `Retry-After` |
 //! | [`NotNormal`](Denial::NotNormal) | 400 | 3 INVALID_ARGUMENT | |
 //! | [`TwoCredentials`](Denial::TwoCredentials) | 400 | 3 INVALID_ARGUMENT | `error="invalid_request"` (RFC 6750 §3.1) |
+//! | [`BadForwarding`](Denial::BadForwarding) | 400 | 3 INVALID_ARGUMENT | |
 //! | [`Wiring`](Denial::Wiring) | 500 | 13 INTERNAL | |
 //!
 //! A [`Refusal`] is a denial with its reason; the reason goes to the record and nowhere else.
@@ -26,7 +27,6 @@ use zt_identity::oidc::step_up::StepUp;
 
 pub use challenge::{ChallengeError, Scope};
 pub use dpop::{DpopCause, DpopDenial};
-#[cfg(feature = "axum")]
 pub(crate) use respond::is_grpc;
 pub use respond::{GrpcStatus, Problem, Respond};
 
@@ -44,7 +44,8 @@ pub enum Denial {
     InsufficientScope(Scope),
     /// Policy says no.
     Forbidden,
-    /// Keys, policies or records are not there: nobody is let in meanwhile.
+    /// Keys, policies or records are not there, or there is more to do than can be done: nobody is let
+    /// in meanwhile.
     Unavailable,
     /// The path could be read in two ways (H-08).
     NotNormal,
@@ -52,6 +53,8 @@ pub enum Denial {
     TwoCredentials,
     /// The route demands a DPoP proof, and says so in its challenge.
     Dpop(DpopDenial),
+    /// A proxy that speaks for its clients does not say who this one is (H-09).
+    BadForwarding,
     /// This service is put together wrongly (H-02).
     Wiring,
 }
@@ -75,7 +78,7 @@ impl Denial {
             Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotNormal | Self::TwoCredentials => StatusCode::BAD_REQUEST,
+            Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => StatusCode::BAD_REQUEST,
             Self::Wiring => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -90,7 +93,7 @@ impl Denial {
             Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => 16,
             Self::InsufficientScope(_) | Self::Forbidden => 7,
             Self::Unavailable => 14,
-            Self::NotNormal | Self::TwoCredentials => 3,
+            Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => 3,
             Self::Wiring => 13,
         }
     }

@@ -88,7 +88,9 @@ impl Problem {
                 self.dpop_detail(denial, headers);
                 return;
             }
-            Denial::Forbidden | Denial::NotNormal | Denial::Wiring => return,
+            Denial::Forbidden | Denial::NotNormal | Denial::BadForwarding | Denial::Wiring => {
+                return;
+            }
         };
         let challenge = format!("Bearer realm=\"{}\"{error}", self.realm);
         // Whatever goes into a challenge was checked when it was made; this is for none at all.

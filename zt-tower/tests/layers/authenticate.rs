@@ -228,8 +228,12 @@ async fn forged_identities_in_headers_and_extensions_are_not_looked_at() {
         request.uri("/orders?access_token=alice").extension(as_caller.clone())
     };
     let cart = caller(&users(), from(CART).header(AUTHORIZATION, "Bearer alice")).await;
-    let batch = caller(&workloads(), forged(from(BATCH), &cart)).await;
-    assert_eq!(named(&batch), (BATCH.into(), None));
+    let inner = Inner::default();
+    send(&workloads(), &inner, forged(from(BATCH), &cart)).await;
+    let seen = inner.last();
+    assert_eq!(named(seen.extensions.get().unwrap()), (BATCH.into(), None));
+    let left = ["cookie", "proxy-authorization", "x-authorization"];
+    assert_eq!(seen.headers.len(), left.len(), "nobody behind the layer sees them: {seen:?}");
     for request in [forged(from(BATCH), &cart), forged(unproven(), &cart)] {
         assert_eq!(told(&refused(&users(), request).await), (401, Some(CHALLENGE)));
     }

@@ -148,7 +148,7 @@ async fn an_extractor_without_its_layer_is_500_and_never_nobody() {
 async fn a_handler_that_may_not_answers_as_the_layer_does() {
     async fn edit(guard: Guard) -> Result<&'static str, NotPermitted> {
         let edit = Action::from_static("edit");
-        guard.require(&edit, &Resource::new("Order", "/error")).await?;
+        let _permit = guard.require(&edit, &Resource::new("Order", "/error")).await?;
         Ok("edited")
     }
     let sink = Sink::default();

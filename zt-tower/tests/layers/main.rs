@@ -18,3 +18,9 @@ mod revocations;
 mod events;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod workload_tokens;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod load;
