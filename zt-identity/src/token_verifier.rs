@@ -98,6 +98,23 @@ impl TokenVerifier {
         Ok(issuers.cached(capacity)?.into())
     }
 
+    /// What is remembered of a token and counts at `now` still. Nothing is verified, and nobody asked.
+    #[must_use]
+    pub fn remembered(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<Result<Verified<AccessToken>, TokenVerifierError>> {
+        match &self.0 {
+            Kind::EachTime(_) => None,
+            Kind::Cached(verifier) => verifier.remembered(token, now).map(Ok),
+            #[cfg(feature = "http")]
+            Kind::Introspected(verifier) => {
+                verifier.remembered(token, now).map(|known| known.map_err(Into::into))
+            }
+        }
+    }
+
     /// Verifies a token at `now`. What somebody has to be asked for is
     /// [pending](Eventual::pending), and asked for from this call on.
     pub fn verify(

@@ -120,6 +120,8 @@ pub struct Found {
     pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) standing: Option<TokenStanding>,
     pub(crate) until: Timestamp,
+    #[cfg(feature = "http")]
+    pub(crate) passed_on: Option<zt_identity::outgoing::UserToken>,
 }
 
 impl Found {
@@ -144,7 +146,14 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None, standing: None, until: Timestamp::MAX }
+        Self {
+            user,
+            dpop_nonce: None,
+            standing: None,
+            until: Timestamp::MAX,
+            #[cfg(feature = "http")]
+            passed_on: None,
+        }
     }
 }
 

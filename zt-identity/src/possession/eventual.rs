@@ -65,6 +65,20 @@ impl<T> Eventual<T> {
             Err(pending) => Eventual::pending(async move { change(pending.await) }),
         }
     }
+
+    /// What `next` answers when it is told this answer.
+    pub fn then<U: Send + 'static>(
+        self,
+        next: impl FnOnce(T) -> Eventual<U> + Send + 'static,
+    ) -> Eventual<U>
+    where
+        T: Send + 'static,
+    {
+        match self.into_ready() {
+            Ok(answer) => next(answer),
+            Err(pending) => Eventual::pending(async move { next(pending.await).await }),
+        }
+    }
 }
 
 impl<T> Future for Eventual<T> {

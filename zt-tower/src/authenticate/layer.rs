@@ -9,6 +9,8 @@ use zt_core::peer::Peer;
 use zt_core::principal::Principal;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
+#[cfg(feature = "http")]
+use zt_identity::outgoing::UserToken;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::TokenStanding;
 
@@ -20,6 +22,7 @@ use crate::denial::{Denial, Problem, Refusal};
 use crate::forwarded::{Forwarded, strip};
 use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
+use crate::telemetry;
 use crate::workload_tokens::WorkloadDemand;
 
 /// Wraps a service in [`Authenticate`].
@@ -104,7 +107,7 @@ impl<R> AuthenticateLayer<R> {
         let peer = demanded_peer(parts, now)?;
         authorization(&parts.headers)?;
         let caller = self.client(peer, parts)?.caller(peer);
-        Ok(Eventual::ready(Ok(Authenticated { caller, dpop_nonce: None, standing: None })))
+        Ok(Eventual::ready(Ok(Authenticated::workload(caller))))
     }
 
     fn user(
@@ -118,9 +121,11 @@ impl<R> AuthenticateLayer<R> {
         let client = self.client(peer, parts)?;
         let presented = Presented::new(authorization, peer, parts);
         if let Some(found) = demand.tokens().known(&presented, now) {
+            telemetry::token("remembered");
             return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
         }
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(match demand.tokens().user(&presented, now).into_ready() {
             Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
             Err(finding) => {
@@ -148,12 +153,13 @@ impl<R> AuthenticateLayer<R> {
         };
         let (demand, peer) = (demand.clone(), peer.cloned());
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
             let found = found?;
             demand.check(&found, peer.as_ref())?;
             let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated { caller, dpop_nonce: None, standing: None })
+            Ok(Authenticated::workload(caller))
         }))
     }
 
@@ -191,6 +197,20 @@ pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
     pub(super) standing: Option<TokenStanding>,
+    #[cfg(feature = "http")]
+    pub(super) passed_on: Option<UserToken>,
+}
+
+impl Authenticated {
+    fn workload(caller: Caller) -> Self {
+        Self {
+            caller,
+            dpop_nonce: None,
+            standing: None,
+            #[cfg(feature = "http")]
+            passed_on: None,
+        }
+    }
 }
 
 /// Rule 7.
@@ -205,11 +225,16 @@ fn with_user(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, standing, until } =
-        found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
+    let found = found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
     let Client { principal, source } = client;
-    let client = Client { principal: principal.on_behalf_of(user), source };
-    Ok(Authenticated { caller: client.caller(peer).ends(until), dpop_nonce, standing })
+    let client = Client { principal: principal.on_behalf_of(found.user), source };
+    Ok(Authenticated {
+        caller: client.caller(peer).ends(found.until),
+        dpop_nonce: found.dpop_nonce,
+        standing: found.standing,
+        #[cfg(feature = "http")]
+        passed_on: found.passed_on,
+    })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {

@@ -153,6 +153,16 @@ impl IntrospectionVerifier {
         }
     }
 
+    /// What is remembered of a token and counts at `now` still. Nobody is asked.
+    #[must_use]
+    pub fn remembered(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<Result<Verified<AccessToken>, IntrospectionError>> {
+        if token.len() > MAX_LEN { None } else { self.0.known(&self.0.good.name(token), now) }
+    }
+
     /// What is known of a token, or a question that is on its way.
     pub(crate) fn begin(&self, token: &str, now: Timestamp) -> Begun {
         if token.len() > MAX_LEN {
