@@ -4,26 +4,19 @@ use std::process::Command;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use zt_core::fault::Fault;
-use zt_core::secret::Secret;
 use zt_core::time::{Clock, SystemClock, Timestamp};
-use zt_identity::oidc::client_authentication::ClientAuthentication;
 use zt_identity::oidc::introspection::IntrospectionVerifier;
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::outgoing::{Answered, Destination, OutgoingRequest, OutgoingTokens, UserToken};
 use zt_tests::oidc_provider::Browser;
 use zt_tests::peers::try_run;
 
-use crate::service::{World, is_present};
+use crate::service::{World, is_present, orders};
 
 type Headers = Vec<(HeaderName, HeaderValue)>;
 
 fn now() -> Timestamp {
     SystemClock.now()
-}
-
-fn orders() -> ClientAuthentication {
-    let secret = Secret::new("orders-secret".to_owned());
-    ClientAuthentication::client_secret_basic("orders", secret).unwrap()
 }
 
 impl World {

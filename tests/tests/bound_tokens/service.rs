@@ -14,17 +14,21 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use zt_core::record::{JsonLines, RecordQueue};
+use zt_core::secret::Secret;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, SystemClock};
 use zt_identity::algorithm::Algorithm;
 use zt_identity::matcher::Authorizer;
 use zt_identity::oidc::access_token::AccessTokenVerifier;
+use zt_identity::oidc::client_authentication::ClientAuthentication;
+use zt_identity::oidc::introspection::IntrospectionVerifier;
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::possession::dpop::DpopVerifier;
 use zt_identity::possession::nonce::DpopNonces;
 use zt_identity::possession::replay::Replay;
 use zt_identity::possession::target::PublicBase;
 use zt_identity::source::X509Source;
+use zt_identity::token_verifier::TokenVerifier;
 use zt_policy::set::PolicySet;
 use zt_tests::oidc_provider::{self, OidcProvider};
 use zt_tests::peers::{OpensslAuthority, SvidFiles, present, run};
@@ -127,41 +131,65 @@ fn acceptor(svid: &SvidFiles, bundle: &Path) -> Acceptor {
     Acceptor::new(source.unwrap(), Authorizer::member_of(domain)).unwrap()
 }
 
-/// Serves a route for each way in which a token can belong to its sender, and returns its URL.
+/// Serves a route for each way in which a token can belong to its sender, for tokens that are signed
+/// and, below /opaque, for those that the issuer has to be asked about. Returns its URL.
 async fn start_service(
     acceptor: Acceptor,
     issuer: &str,
     records: RecordQueue,
     served: Served,
 ) -> String {
-    let tokens = AccessTokenVerifier::for_issuer(Issuer::loopback(issuer).unwrap())
+    let issuer_of = Issuer::loopback(issuer).unwrap();
+    let signed = AccessTokenVerifier::for_issuer(issuer_of.clone()).audience("orders");
+    let signed = signed.discover().unwrap().build().unwrap();
+    signed.keys().ready(SOON).await.unwrap();
+    let asked = IntrospectionVerifier::for_issuer(issuer_of)
+        .endpoint(&format!("{issuer}/token/introspection"))
+        .client(orders())
         .audience("orders")
-        .discover()
-        .unwrap()
+        .clients_as_subjects("client:")
         .build()
         .unwrap();
-    tokens.keys().ready(SOON).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let verifier = DpopVerifier::default()
         .with_algorithms(&[Algorithm::Es256, Algorithm::EdDsa])
         .with_nonces(DpopNonces::random().unwrap());
     let proofs = DpopProofs::new(PublicBase::parse(&url).unwrap(), Replay::in_memory(10_000));
-    let dpop = AccessTokens::dpop_bound(tokens.clone(), proofs.verified_by(verifier));
-    let route = |path: &str, tokens: AccessTokens| {
-        let layer = ZeroTrust::builder()
-            .tokens(tokens.cached(100).unwrap())
-            .policy(PolicySet::parse("test.cedar", POLICIES).unwrap())
-            .records(records.clone())
-            .build();
-        Router::new().route(path, get(serve_order).post(serve_order)).layer(layer)
-    };
-    let app = route("/dpop", dpop)
-        .merge(route("/certificate", AccessTokens::certificate_bound(tokens.clone())))
-        .merge(route("/bearer", AccessTokens::bearer(tokens)))
+    let proofs = proofs.verified_by(verifier);
+    let signed = TokenVerifier::from(signed).cached(100).unwrap();
+    let app = routes("", &signed, &proofs, &records)
+        .merge(routes("/opaque", &asked.into(), &proofs, &records))
         .with_state(served);
     tokio::spawn(serve(listener, acceptor, app));
     url
+}
+
+/// The routes below this path, one for each way in which these tokens can belong to their sender.
+fn routes(
+    path: &str,
+    tokens: &TokenVerifier,
+    proofs: &DpopProofs,
+    records: &RecordQueue,
+) -> Router<Served> {
+    let route = |name: &str, tokens: AccessTokens| {
+        let layer = ZeroTrust::builder()
+            .tokens(tokens)
+            .policy(PolicySet::parse("test.cedar", POLICIES).unwrap())
+            .records(records.clone())
+            .build();
+        let methods = get(serve_order).post(serve_order);
+        Router::new().route(&format!("{path}/{name}"), methods).layer(layer)
+    };
+    route("dpop", AccessTokens::dpop_bound(tokens.clone(), proofs.clone()))
+        .merge(route("certificate", AccessTokens::certificate_bound(tokens.clone())))
+        .merge(route("bearer", AccessTokens::bearer(tokens.clone())))
+}
+
+/// How this service shows the provider who it is.
+pub(crate) fn orders() -> ClientAuthentication {
+    let secret = Secret::new("orders-secret".to_owned());
+    ClientAuthentication::client_secret_basic("orders", secret).unwrap()
 }
 
 async fn serve_order(
