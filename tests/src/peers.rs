@@ -1,4 +1,5 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server.
+//! Real programs that nobody here wrote: openssl, curl, nginx, python3 with joserfc, node,
+//! redis-server.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 

@@ -58,7 +58,6 @@ impl<IO> Connection<IO> {
     }
 
     /// The server.
-    #[must_use]
     pub const fn peer(&self) -> &Verified<Peer> {
         self.stream.peer()
     }
