@@ -5,6 +5,8 @@ pub mod provider;
 pub mod admission;
 mod verifier;
 pub mod events;
+#[cfg(feature = "tokio")]
+mod jitter;
 pub mod web;
 mod resolver;
 pub mod health;
@@ -15,5 +17,7 @@ pub mod listen;
 pub mod serve;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "federation")]
+pub mod federation;
 
 pub use connection::{Acceptor, Connector};

@@ -131,7 +131,8 @@ fn what_nginx_refuses_of_us_is_no_answer_of_its_service() {
     let own = server_files(&domain, Wrong::Nothing, &domain.source("/cart"));
     let cart = domain.source("/cart");
     let list = domain.folder.path().join("list.pem");
-    let revoking = domain.authority.crl().revoking(&cart.load().identity().chain()[0]).unwrap();
+    let revoking =
+        domain.authority.crl().revoking(&cart.load().identity().unwrap().chain()[0]).unwrap();
     std::fs::write(&list, revoking.pem().unwrap()).unwrap();
     let port = free_port();
     let crl = format!("ssl_crl {};", list.display());

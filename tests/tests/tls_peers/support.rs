@@ -105,7 +105,7 @@ impl Domain {
         let list = self.authority.revoke(identity).unwrap();
         let material = told.current();
         let bundles = material.bundles().clone().with_revocation_list(list);
-        told.replace(material.identity().clone(), bundles);
+        told.replace(material.identity().unwrap().clone(), bundles);
     }
 }
 

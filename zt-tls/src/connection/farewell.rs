@@ -1,4 +1,4 @@
-//! Tells the client of an HTTP/2 connection that it has ended, in the name of its server.
+//! Tells the client of an HTTP/2 connection that it ends, in the name of its server.
 //!
 //! A server that owns its loop says GOAWAY by itself. Where the loop is somebody else's, and at the
 //! client's own end, it is put between two frames of the server: the client opens no more streams
@@ -8,17 +8,39 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
 use zt_core::lease::{Ending, Lease};
 
 use super::frames::{Frames, GO_AWAY};
 
-/// Watches what a server sends, and says goodbye once a lease has ended.
-pub(crate) struct Farewell {
+/// When to take leave of a peer: when the lease has ended, or its end by age is near.
+pub(crate) struct Leave {
     ending: Ending,
-    frames: Frames,
+    retires: Pin<Box<Sleep>>,
     due: bool,
+}
+
+impl Leave {
+    pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
+        let retires = Box::pin(sleep_until(retires.into()));
+        Self { ending: lease.ended(), retires, due: false }
+    }
+
+    pub(crate) fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        self.due = self.due
+            || Pin::new(&mut self.ending).poll(cx).is_ready()
+            || self.retires.as_mut().poll(cx).is_ready();
+        self.due
+    }
+}
+
+/// Watches what a server sends, and says goodbye when it is time to leave.
+pub(crate) struct Farewell {
+    leave: Leave,
+    frames: Frames,
     said: bool,
     // What is left to be said.
     rest: &'static [u8],
@@ -26,16 +48,15 @@ pub(crate) struct Farewell {
 }
 
 impl Farewell {
-    pub(crate) fn new(lease: &Lease) -> Self {
-        let (frames, ending) = (Frames::default(), lease.ended());
-        Self { ending, frames, due: false, said: false, rest: &[], unflushed: false }
+    pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
+        let (frames, leave) = (Frames::default(), Leave::new(lease, retires));
+        Self { leave, frames, said: false, rest: &[], unflushed: false }
     }
 
     /// How many bytes may pass until the goodbye; none when it is to be said now, and nothing where
     /// it need not be.
     fn until(&mut self, cx: &mut Context<'_>) -> Option<usize> {
-        self.due = self.due || Pin::new(&mut self.ending).poll(cx).is_ready();
-        if !self.due || self.frames.have_said_goodbye() && !self.said {
+        if !self.leave.is_due(cx) || self.frames.have_said_goodbye() && !self.said {
             return None;
         }
         if self.said {
@@ -186,6 +207,16 @@ mod tests {
         leases.grant(|_now| Ok(())).unwrap()
     }
 
+    fn farewell(lease: &Lease) -> Farewell {
+        let later = Instant::now().checked_add(Duration::from_secs(3_600));
+        Farewell::new(lease, later.unwrap())
+    }
+
+    /// Timers are of a runtime.
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
     /// Takes a few bytes at a time.
     #[derive(Default)]
     struct Sip {
@@ -219,7 +250,9 @@ mod tests {
             frames in frames(), most in 1_usize..64, ends_at in 0_usize..400,
         ) {
             let (lease, all) = (lease(), frames.concat());
-            let mut farewell = Farewell::new(&lease);
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
             let mut sip = Sip { most, ..Sip::default() };
             let mut cx = Context::from_waker(noop_waker_ref());
             let mut done = 0;
@@ -243,7 +276,9 @@ mod tests {
             frames in frames(), most in 1_usize..64, ends_at in 0_usize..400,
         ) {
             let (lease, all) = (lease(), frames.concat());
-            let mut farewell = Farewell::new(&lease);
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
             let (mut heard, mut from) = (Vec::new(), &all[..]);
             let mut cx = Context::from_waker(noop_waker_ref());
             loop {
@@ -266,7 +301,9 @@ mod tests {
         fn whatever_a_server_sends_is_handed_on_as_it_is(bytes in any::<Vec<u8>>(), most in 1_usize..64) {
             // While the lease lasts.
             let lease = lease();
-            let mut farewell = Farewell::new(&lease);
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
             let (mut heard, mut from) = (Vec::<u8>::new(), &bytes[..]);
             let mut cx = Context::from_waker(noop_waker_ref());
             while !from.is_empty() {
@@ -288,7 +325,9 @@ mod tests {
     #[test]
     fn a_server_that_has_said_goodbye_by_itself_says_no_other() {
         let lease = lease();
-        let mut farewell = Farewell::new(&lease);
+        let runtime = runtime();
+        let _in = runtime.enter();
+        let mut farewell = farewell(&lease);
         let mut sip = Sip { most: 1_000, ..Sip::default() };
         let mut cx = Context::from_waker(noop_waker_ref());
         let said = [frame(4, 0, 0), frame(7, 0, 8)].concat();

@@ -14,6 +14,8 @@
 //! ([`connection`](crate::connection) says when): requests that begin after that are refused, h2
 //! peers are told to go away (GOAWAY), what is under way has the grace to finish, and then the
 //! connection breaks. A connection that was upgraded to another protocol ends no later (M-09).
+//! Where the end is known before, as that by age is, peers are told before it, so that a connection
+//! that is always busy loses no request.
 
 mod with_peer;
 
@@ -31,7 +33,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tower_service::Service;
 use zt_core::lease::Ended;
 use zt_core::peer::Peer;
@@ -150,6 +152,7 @@ impl<P: Client> Server<P> {
         let service = WithPeer { inner: service, connected };
         let builder = self.http(stream.alpn());
         let (held, holds) = watch::channel(());
+        let mut leave = pin!(sleep_until(stream.retires().into()));
         let stream = TokioIo::new(Silence::new(stream, holds, self.door.header_timeout));
         let grace = self.door.acceptor.grace();
         let mut over = pin!(async {
@@ -161,13 +164,20 @@ impl<P: Client> Server<P> {
         {
             let service = TowerToHyperService::new(service);
             let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
-            tokio::select! {
-                _outcome = &mut connection => {}
-                () = &mut over => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = timeout(grace, connection).await;
-                    lease.end(Ended::Closed);
-                    return;
+            let mut leaves = false;
+            loop {
+                tokio::select! {
+                    _outcome = &mut connection => break,
+                    () = &mut leave, if !leaves => {
+                        leaves = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = &mut over => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = timeout(grace, connection).await;
+                        lease.end(Ended::Closed);
+                        return;
+                    }
                 }
             }
         }

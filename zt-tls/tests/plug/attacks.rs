@@ -39,9 +39,9 @@ fn config(who: Option<&X509Source>, alpn: &str) -> Arc<rustls::ClientConfig> {
     let mut config = plain(provider::ring(), &[&TLS13], None);
     if let Some(source) = who {
         let material = source.current();
-        let key = material.identity().key().expose().clone_key();
+        let key = material.identity().unwrap().key().expose().clone_key();
         let key = provider::ring().key_provider.load_private_key(key).unwrap();
-        let chain = material.identity().chain().to_vec();
+        let chain = material.identity().unwrap().chain().to_vec();
         let certified = Arc::new(rustls::sign::CertifiedKey::new(chain, key));
         config.client_auth_cert_resolver = Arc::new(Presents(certified));
     }

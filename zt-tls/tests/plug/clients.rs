@@ -121,10 +121,10 @@ fn server_is_replaced(world: &World, client: &X509Source) {
     let old = world.source.current();
     let new = world.authority.svid("/orders").unwrap();
     world.source.replace(new, old.bundles().clone());
-    let list = world.authority.revoke(old.identity()).unwrap();
+    let list = world.authority.revoke(old.identity().unwrap()).unwrap();
     let material = client.current();
     let bundles = material.bundles().clone().with_revocation_list(list);
-    client.replace(material.identity().clone(), bundles);
+    client.replace(material.identity().unwrap().clone(), bundles);
 }
 
 async fn leaf_of_server(client: &HttpClient, url: &str) -> Vec<u8> {
@@ -207,10 +207,10 @@ async fn a_channel_moves_to_another_connection_when_its_own_has_ended() {
     }
     // Where nobody answers who may, no request gets through.
     let old = world.source.current();
-    let list = world.authority.revoke(old.identity()).unwrap();
+    let list = world.authority.revoke(old.identity().unwrap()).unwrap();
     let material = cart.current();
     let bundles = material.bundles().clone().with_revocation_list(list);
-    cart.replace(material.identity().clone(), bundles);
+    cart.replace(material.identity().unwrap().clone(), bundles);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let served = world.served();
     assert!(timeout(SOON, call(&channel, "")).await.unwrap().is_err());

@@ -18,10 +18,11 @@ use zt_core::lease::Ended;
 use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
 use zt_tls::Connector;
+use zt_tls::client::PeerConnector;
 use zt_tls::connection::ClientStream;
 use zt_tls::listen::{Connected, ConnectedLayer, Listener};
 
-use crate::support::{BOTH, Host, SOON, World, call, domain, id, send, watch, world};
+use crate::support::{BOTH, Host, SOON, World, call, domain, id, send, watch, world, world_of};
 
 /// A stream of a client of ours that speaks this and does not look after its own connections.
 async fn stream(world: &World, source: X509Source, alpn: &str) -> ClientStream<TcpStream> {
@@ -209,6 +210,39 @@ async fn a_caller_of_tonic_that_is_revoked_is_refused_while_another_goes_on() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(call(&tills, "").await.is_ok());
     assert_eq!(watched.message().await.unwrap().unwrap(), "still there");
+}
+
+#[tokio::test]
+async fn connections_that_end_by_age_lose_no_request() {
+    let age = Duration::from_secs(2);
+    for host in BOTH {
+        let world = world_of(host, |acceptor| acceptor.max_age(age), |listener| listener).await;
+        let (cart, url) = (world.cart(), world.url("/"));
+        let http1 = Connector::builder(cart.clone(), Authorizer::id(id("/orders")));
+        let http1 = PeerConnector::for_any_host(http1.alpn(["http/1.1"]).build().unwrap()).client();
+        let (http2, channel) = (world.dial(cart.clone()).client(), world.channel(cart));
+        let (began, mut asked, mut unsent) = (Instant::now(), 0, 0);
+        while began.elapsed() < age.saturating_mul(3) {
+            match host {
+                Host::Axum => {
+                    assert_eq!(send(&http1, &url).await.unwrap().0, 200);
+                    assert_eq!(send(&http2, &url).await.unwrap().0, 200);
+                }
+                // tonic gives up the one call that meets a goodbye, unsent.
+                Host::Tonic => match call(&channel, "").await {
+                    Ok(said) => assert_eq!(said, WHO),
+                    Err(status) => {
+                        assert_eq!(status.code(), Code::Cancelled, "{status:?}");
+                        unsent += 1;
+                    }
+                },
+            }
+            asked += 1;
+        }
+        let expected = if host == Host::Axum { asked * 2 } else { asked - unsent };
+        assert_eq!(world.served(), expected, "{host:?}: what was sent was answered, once");
+        assert!(asked > 10 && unsent <= 4, "{host:?}: {unsent} of {asked}");
+    }
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn a_stream_ends_with_the_token_or_the_policy_or_the_identity_behind_it() 
         (Ended::Token, |world| world.behind.token.store(false, Ordering::SeqCst)),
         (Ended::Policy, |world| world.behind.policy.store(false, Ordering::SeqCst)),
         (Ended::Identity, |world| {
-            let own = world.source.current().identity().clone();
+            let own = world.source.current().identity().unwrap().clone();
             world.source.replace(own, BundleSet::new());
         }),
     ];

@@ -33,6 +33,7 @@ use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 use zt_tls::client::{Leased, PeerConnector};
+use zt_tls::connection::AcceptorBuilder;
 use zt_tls::listen::{Connected, ConnectedLayer, Listener};
 use zt_tls::{Acceptor, Connector};
 
@@ -86,6 +87,14 @@ pub(crate) async fn world(host: Host) -> World {
 }
 
 pub(crate) async fn world_with(host: Host, configure: impl FnOnce(Listener) -> Listener) -> World {
+    world_of(host, |acceptor| acceptor, configure).await
+}
+
+pub(crate) async fn world_of(
+    host: Host,
+    accept: impl FnOnce(AcceptorBuilder) -> AcceptorBuilder,
+    configure: impl FnOnce(Listener) -> Listener,
+) -> World {
     let authority = Authority::new(domain("example.org"), SystemClock.now()).unwrap();
     let source = authority.source("/orders").unwrap();
     // All of the trust domain but the mailer.
@@ -93,6 +102,7 @@ pub(crate) async fn world_with(host: Host, configure: impl FnOnce(Listener) -> L
     let acceptor = Acceptor::builder(source.clone(), admitted)
         .recheck_every(Duration::from_millis(20))
         .grace(Duration::from_secs(2));
+    let acceptor = accept(acceptor);
     let acceptor = match host {
         Host::Axum => acceptor,
         Host::Tonic => acceptor.alpn(["h2"]),
@@ -291,10 +301,10 @@ impl World {
 
     /// Takes back the identity of this client.
     pub(crate) fn revoke(&self, client: &X509Source) {
-        let list = self.authority.revoke(client.load().identity()).unwrap();
+        let list = self.authority.revoke(client.load().identity().unwrap()).unwrap();
         let material = self.source.current();
         let bundles = material.bundles().clone().with_revocation_list(list);
-        self.source.replace(material.identity().clone(), bundles);
+        self.source.replace(material.identity().unwrap().clone(), bundles);
     }
 
     pub(crate) fn served(&self) -> usize {
