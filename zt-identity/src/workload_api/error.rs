@@ -234,3 +234,31 @@ impl NoRuntime {
         Fault::Caller
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_nobody_can_be_connected_to_is_told_apart() {
+        let unix = EndpointAddress::Unix("/run/agent.sock".into());
+        let tcp = EndpointAddress::parse("tcp://127.0.0.1:1").unwrap();
+        let of = |address: &EndpointAddress, kind: io::ErrorKind| {
+            WorkloadApiError::of_connecting(address, kind.into())
+        };
+        use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        assert!(matches!(of(&unix, NotFound), WorkloadApiError::NoSocket { .. }));
+        assert!(matches!(of(&tcp, NotFound), WorkloadApiError::Unreachable { .. }));
+        assert!(matches!(of(&unix, PermissionDenied), WorkloadApiError::NotAllowed { .. }));
+        assert!(matches!(of(&unix, ConnectionRefused), WorkloadApiError::Unreachable { .. }));
+    }
+
+    #[test]
+    fn of_all_statuses_two_are_final_and_one_says_that_nobody_is_registered() {
+        let of = |code: i32| WorkloadApiError::from(Status::new(Code::from_i32(code), "because"));
+        let last: Vec<_> = (0..=16).filter(|code| of(*code).is_final()).collect();
+        assert_eq!(last, [3, 12]);
+        let denied = |code: &i32| matches!(of(*code), WorkloadApiError::NotRegistered { .. });
+        assert_eq!((0..=16).filter(denied).collect::<Vec<_>>(), [7]);
+    }
+}
