@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zt_core::fault::Fault;
 use zt_core::lease::Ended;
 use zt_core::peer::Peer;
+use zt_core::spiffe::TrustDomain;
 use zt_core::verified::Verified;
 use zt_identity::x509_svid::X509SvidError;
 
@@ -159,6 +160,41 @@ pub enum Event<'a> {
         /// Why not.
         error: &'a (dyn Error + 'static),
     },
+    /// The bundle of a trust domain that we federate with was fetched.
+    BundleFetched {
+        /// Whose it is.
+        trust_domain: &'a TrustDomain,
+        /// Its sequence, if it has one.
+        sequence: Option<u64>,
+        /// Whether it is another one than before.
+        changed: bool,
+    },
+    /// The bundle of a trust domain that we federate with was not fetched, not taken or not kept; the
+    /// latest stays.
+    BundleFailed {
+        /// Whose it is.
+        trust_domain: &'a TrustDomain,
+        /// Why not.
+        error: &'a (dyn Error + 'static),
+    },
+    /// The bundle of a trust domain that we federate with counts no more: its workloads are refused,
+    /// and their connections end.
+    BundleGone {
+        /// Whose it was.
+        trust_domain: &'a TrustDomain,
+        /// Why.
+        why: BundleGone,
+    },
+}
+
+/// Why a bundle of another trust domain counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BundleGone {
+    /// The relationship has ended.
+    Ended,
+    /// The endpoint has been silent for too long.
+    Stale,
 }
 
 /// Is told of events. A closure is one.
