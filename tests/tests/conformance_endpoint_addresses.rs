@@ -16,7 +16,9 @@ fn addresses_of_the_workload_api_are_those_of_the_standard() {
         let ours = EndpointAddress::parse(input);
         let outcome = match (&ours, expected) {
             (Ok(_), true) | (Err(_), false) => same_place(case, &ours),
-            _ => Err(format!("{ours:?}, expected {}", if expected { "an address" } else { "none" })),
+            _ => {
+                Err(format!("{ours:?}, expected {}", if expected { "an address" } else { "none" }))
+            }
         };
         tally.case(input, outcome);
     }
