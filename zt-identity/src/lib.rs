@@ -10,6 +10,8 @@ mod signature;
 pub mod pem;
 mod excerpt;
 mod file;
+#[cfg(any(feature = "http", feature = "workload-api"))]
+mod backoff;
 mod base64url;
 pub mod algorithm;
 pub mod json;
@@ -32,6 +34,8 @@ pub mod oidc;
 pub mod service_account;
 pub mod possession;
 pub mod source;
+#[cfg(feature = "workload-api")]
+pub mod workload_api;
 #[cfg(feature = "authority")]
 pub mod authority;
 
