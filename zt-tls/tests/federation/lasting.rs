@@ -13,8 +13,9 @@ use zt_core::lease::Ended;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, ManualClock, SystemClock};
 use zt_identity::bundle::SpiffeBundle;
+use zt_identity::jwt_bundle::JwtBundleSet;
 use zt_identity::matcher::Authorizer;
-use zt_identity::source::X509Source;
+use zt_identity::source::{JwtBundleSource, X509Source};
 use zt_tls::federation::{BundleFolder, BundleStore, FetchError, Profile, StoredBundle};
 use zt_tls::health::Status;
 use zt_tls::{Acceptor, Connector};
@@ -372,7 +373,15 @@ fn a_store_that_fails_is_told_of_and_stops_nothing() {
 #[test]
 fn keys_for_tokens_are_handed_on() {
     run(async {
-        let (partner, mut world) = (authority("partner.test"), world());
+        let ours = JwtBundleSource::new(domain("example.org"), JwtBundleSet::new());
+        let has = |kid: &str| {
+            let material = ours.current();
+            let bundle =
+                material.at(SystemClock.now()).unwrap().get(domain("partner.test").borrowed());
+            bundle.is_some_and(|bundle| bundle.key(kid).is_some())
+        };
+        let (partner, mut world) =
+            (authority("partner.test"), world_with(|builder| builder.tokens(ours.clone())));
         let (root, web) = web();
         let tokens = SpiffeBundle::from_json(
             br#"{"keys":[{"use":"jwt-svid","kty":"EC","crv":"P-256","kid":"k1",
@@ -387,5 +396,8 @@ fn keys_for_tokens_are_handed_on() {
         assert_eq!(world.told().await, "partner.test new 1");
         let bundle = world.federation.bundle(domain("partner.test").borrowed()).unwrap();
         assert!(bundle.jwt_bundle(domain("partner.test")).key("k1").is_some());
+        assert!(has("k1") && !has("k2"));
+        assert!(world.federation.remove(domain("partner.test").borrowed()));
+        assert!(!has("k1"));
     });
 }
