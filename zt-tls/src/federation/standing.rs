@@ -235,12 +235,15 @@ impl Standing {
     /// Ends it: from here on nothing is put or kept, and what was put is gone.
     pub(super) fn end(&self, forget: bool) {
         let mut state = self.state();
-        if !std::mem::replace(&mut state.ended, true) {
+        let ends = !std::mem::replace(&mut state.ended, true);
+        if ends {
             self.take_away();
         }
         drop(state);
         self.changed.notify_waiters();
-        self.tell_gone(BundleGone::Ended);
+        if ends {
+            self.tell_gone(BundleGone::Ended);
+        }
         let mut keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         *keeping = false;
         if forget

@@ -16,7 +16,10 @@ use zt_identity::bundle::SpiffeBundle;
 use zt_identity::jwt_bundle::JwtBundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::source::{JwtBundleSource, X509Source};
-use zt_tls::federation::{BundleFolder, BundleStore, FetchError, Profile, StoredBundle};
+use zt_tls::events::Event;
+use zt_tls::federation::{
+    BundleFolder, BundleStore, Federation, FetchError, Profile, StoredBundle,
+};
 use zt_tls::health::Status;
 use zt_tls::{Acceptor, Connector};
 
@@ -175,6 +178,48 @@ fn all_relationships_end_with_their_federation() {
         assert!(source.load().bundles().get(domain("partner.test").borrowed()).is_none());
         assert_eq!(told.recv().await.unwrap(), "partner.test gone: Ended");
     });
+}
+
+#[test]
+fn a_bundle_that_nobody_looks_after_any_more_is_gone() {
+    let partner = authority("partner.test");
+    let source = authority("example.org").source("/orders").unwrap();
+    let knows = || source.load().bundles().get(domain("partner.test").borrowed()).is_some();
+    run(async {
+        let endpoint =
+            Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
+        // An observer that panics when it is told of the second fetch.
+        let fetches = Mutex::new(0);
+        let federation = Federation::builder(source.clone())
+            .observe(move |event: &Event<'_>| {
+                if matches!(event, Event::BundleFetched { .. }) {
+                    *fetches.lock().unwrap() += 1;
+                    assert!(*fetches.lock().unwrap() < 2, "on purpose");
+                }
+            })
+            .build()
+            .unwrap();
+        federation.establish(spiffe(&partner, &endpoint)).unwrap();
+        assert!(federation.ready(domain("partner.test").borrowed(), LONG).await);
+        federation.refresh(domain("partner.test").borrowed());
+        let begun = Instant::now();
+        while knows() {
+            assert!(begun.elapsed() < LONG);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    // And with the runtime that it was established in.
+    let mut kept = None;
+    run(async {
+        let endpoint =
+            Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
+        let mut world = world_of(source.clone(), |builder| builder);
+        world.establish(spiffe(&partner, &endpoint));
+        assert_eq!(world.told().await, "partner.test new 1");
+        assert!(knows());
+        kept = Some(world);
+    });
+    assert!(!knows());
 }
 
 #[test]
