@@ -20,6 +20,7 @@ use crate::denial::{Denial, Problem, Refusal};
 use crate::forwarded::{Forwarded, strip};
 use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
+use crate::telemetry;
 use crate::workload_tokens::WorkloadDemand;
 
 /// Wraps a service in [`Authenticate`].
@@ -118,9 +119,11 @@ impl<R> AuthenticateLayer<R> {
         let client = self.client(peer, parts)?;
         let presented = Presented::new(authorization, peer, parts);
         if let Some(found) = demand.tokens().known(&presented, now) {
+            telemetry::token("remembered");
             return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
         }
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(match demand.tokens().user(&presented, now).into_ready() {
             Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
             Err(finding) => {
@@ -148,6 +151,7 @@ impl<R> AuthenticateLayer<R> {
         };
         let (demand, peer) = (demand.clone(), peer.cloned());
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
             let found = found?;
