@@ -194,7 +194,7 @@ async fn a_connection_ends_when_the_certificate_of_its_peer_does() {
 /// A connection that speaks another protocol by now, one that gives back what it is sent.
 #[tokio::test]
 async fn a_connection_that_is_always_busy_loses_no_request_to_its_greatest_age() {
-    // The lead is a tenth of this, and more than a busy machine takes between two requests.
+    // The lead is half of this, and more than a busy machine takes between two requests.
     let age = Duration::from_secs(4);
     let world = start_with(|acceptor| acceptor.max_age(age), |server| server).await;
     let io = TokioIo::new(world.connect(Duration::from_secs(60), "h2").await);
@@ -212,7 +212,7 @@ async fn a_connection_that_is_always_busy_loses_no_request_to_its_greatest_age()
     }
     connection.await.unwrap().unwrap();
     assert!(answered > 1, "{answered}");
-    assert!(began.elapsed() > age / 2 && began.elapsed() < age + SOON, "{:?}", began.elapsed());
+    assert!(began.elapsed() > age / 3 && began.elapsed() < age + SOON, "{:?}", began.elapsed());
 }
 
 async fn upgraded(stream: ClientStream<TcpStream>) -> TokioIo<Upgraded> {

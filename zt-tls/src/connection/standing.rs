@@ -79,7 +79,7 @@ impl Connections {
         };
         let lasts = lasts.saturating_sub(self.jitter.of(lasts));
         let began = Instant::now();
-        let lead = lasts.checked_div(10).unwrap_or(lasts).min(self.lasting.grace);
+        let lead = lasts.checked_div(2).unwrap_or(lasts).min(self.lasting.grace);
         let retires = began.checked_add(lasts.saturating_sub(lead)).unwrap_or(began);
         let peer = proof.as_ref().map(|(_, peer, _)| peer.clone());
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
