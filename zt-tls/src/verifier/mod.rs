@@ -142,9 +142,7 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> Result<(), rustls::Error> {
-        let mut chain = Vec::with_capacity(intermediates.len().saturating_add(1));
-        chain.push(CertificateDer::from(leaf.as_ref()));
-        chain.extend(intermediates.iter().map(|der| CertificateDer::from(der.as_ref())));
+        let chain = chain(leaf, intermediates);
         self.judge(&chain, &self.source.load(), &self.admission.load())
             .map(|_svid| ())
             .map_err(Refused::into_tls)
@@ -181,6 +179,14 @@ impl PeerVerifier {
     fn schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// A leaf and what follows it, as one chain.
+fn chain<'c>(leaf: &'c [u8], intermediates: &'c [CertificateDer<'_>]) -> Vec<CertificateDer<'c>> {
+    let mut chain = Vec::with_capacity(intermediates.len().saturating_add(1));
+    chain.push(CertificateDer::from(leaf));
+    chain.extend(intermediates.iter().map(|der| CertificateDer::from(der.as_ref())));
+    chain
 }
 
 impl ClientCertVerifier for PeerVerifier {
