@@ -361,6 +361,7 @@ impl<P: Client> Server<P> {
             lease: stream.lease().clone(),
             binding,
             clock: Arc::clone(self.acceptor.clock()),
+            counts: Arc::clone(self.acceptor.counts()),
         })
     }
 

@@ -16,6 +16,7 @@ use zt_core::verified::Verified;
 
 use super::BoxError;
 use crate::connection::ChannelBinding;
+use crate::events::Counts;
 
 /// Puts peer, address and lease into every request of one connection, and refuses requests once the
 /// lease has ended.
@@ -32,6 +33,7 @@ pub(super) struct Facts {
     pub(super) lease: Lease,
     pub(super) binding: Option<ChannelBinding>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl<S, B> Service<Request<B>> for WithPeer<S>
@@ -50,6 +52,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let facts = &*self.facts;
         if let Err(ended) = facts.lease.check(facts.clock.now()) {
+            facts.counts.refused_request(facts.peer.as_ref(), ended);
             return Answer::Refused { ended };
         }
         let extensions = request.extensions_mut();
