@@ -277,6 +277,28 @@ fn whoever_may_not_connect_is_refused_before_postgresql_hears_of_them() {
 }
 
 #[test]
+fn a_proxy_that_is_not_the_databases_own_is_told_nothing() {
+    let Some(mut stage) = Stage::set() else { return };
+    // The same program and the same policies, with the identity of another workload.
+    let ids = stage.ids();
+    let serve = readme(
+        "legacy-proxy -- serve",
+        &[
+            ("/tmp/zt/database", ids.join("mailer").to_str().unwrap()),
+            ("127.0.0.1:6432", "127.0.0.1:0"),
+            ("127.0.0.1:5432", &format!("127.0.0.1:{}", stage.database.port())),
+            ("examples/legacy-proxy/policies", stage.policies.to_str().unwrap()),
+        ],
+    );
+    let false_proxy = Program::start(env!("CARGO_BIN_EXE_legacy-proxy"), &serve);
+    stage.address = false_proxy.address();
+    let before = stage.database.connections();
+    let (_local, port) = stage.connect("reports");
+    stage.query(port, "select 'a secret'").unwrap_err();
+    assert_eq!(stage.database.connections(), before);
+}
+
+#[test]
 fn a_session_ends_when_its_workload_is_revoked() {
     let Some(mut stage) = Stage::set() else { return };
     let (_local, port) = stage.connect("reports");
