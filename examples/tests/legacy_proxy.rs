@@ -326,6 +326,49 @@ fn a_session_ends_when_policy_names_its_workload_no_more() {
     assert!(record.contains("example.org/reports"), "{record}");
 }
 
+/// Has the proxy believe another authority from now on, which issues `reports` an identity that lasts
+/// so long.
+fn another_authority(stage: &Stage, lasting: Duration) {
+    let domain = TrustDomain::from_name("example.org").unwrap();
+    let other = Authority::new(domain, SystemClock.now()).unwrap();
+    let issued = stage.folder.path().join("issued");
+    other.request("/reports").lasting(lasting).write_to_folder(&issued).unwrap();
+    let (reports, database) = (stage.ids().join("reports"), stage.ids().join("database"));
+    for file in ["svid.pem", "key.pem"] {
+        fs::copy(issued.join(file), reports.join(file)).unwrap();
+    }
+    fs::copy(issued.join("bundle.pem"), database.join("bundle.pem")).unwrap();
+    fs::write(database.join("crl.pem"), other.crl().pem().unwrap()).unwrap();
+}
+
+#[test]
+fn a_session_ends_when_its_authority_is_not_believed_any_more() {
+    let Some(stage) = Stage::set() else { return };
+    let (_local, port) = stage.connect("reports");
+    let hour = Duration::from_secs(3600);
+    let said = stage.broken_off(port, || another_authority(&stage, hour));
+    assert!(said.contains("server closed the connection unexpectedly"), "{said}");
+    // Both ends take up what is new by themselves.
+    let began = Instant::now();
+    while let Err(error) = stage.query(port, "select 1") {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+}
+
+#[test]
+fn a_session_ends_when_its_certificate_expires() {
+    let Some(stage) = Stage::set() else { return };
+    another_authority(&stage, Duration::from_secs(15));
+    let (_local, port) = stage.connect("reports");
+    let began = Instant::now();
+    while let Err(error) = stage.query(port, "select 1") {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+    let said = stage.broken_off(port, || {});
+    assert!(said.contains("server closed the connection unexpectedly"), "{said}");
+    stage.query(port, "select 1").unwrap_err();
+}
+
 #[test]
 fn what_is_said_wrongly_on_the_command_line_is_told() {
     for (arguments, said) in [
