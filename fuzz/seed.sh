@@ -201,6 +201,12 @@ seed("dpop_proof", ".".join([base64url('{"typ":"dpop+jwt","alg":"ES256","jwk":{}
 for url in ["/", "?q#f", "/%61/../b%2f", ":443/a", "/./", "//"]:
     seed("target_url", "https://a.test/b" + url)
     seed("target_url", "HTTPS://A.test:443/b" + url)
+for url in [
+    "https://a.test", "https://a.test:8443/b?c=d@e", "https://127.0.0.1:1/%2e", "https://[::1]:443/",
+    "/path", "//b.test/", "http://a.test/", "https://u:p@a.test/", "https://a.test/#f",
+    "https://127.1/", "https://0x7f.1/", "https://a.test./", "https://xn--fiqs8s.test/",
+]:
+    seed("endpoint_url", url)
 caep = "https://schemas.openid.net/secevent/caep/event-type/"
 user = {"format": "iss_sub", "iss": "https://i.test", "sub": "s"}
 for subject in [user, {"format": "complex", "user": user, "session": {"format": "opaque", "id": "x"}}]:

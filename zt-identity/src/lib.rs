@@ -21,6 +21,8 @@ pub mod x509_svid;
 pub mod x509_identity;
 pub mod matcher;
 pub mod jws;
+#[cfg(any(feature = "http", feature = "authority"))]
+pub mod signing_key;
 pub mod claims;
 pub mod confirmation;
 pub mod unadmitted;
@@ -31,6 +33,9 @@ pub mod wit_svid;
 pub mod oidc;
 pub mod service_account;
 pub mod possession;
+pub mod token_verifier;
+#[cfg(feature = "http")]
+pub mod outgoing;
 pub mod source;
 #[cfg(feature = "authority")]
 pub mod authority;

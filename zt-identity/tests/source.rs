@@ -13,7 +13,7 @@ use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
 use zt_identity::bundle::{BundleSet, SpiffeBundle, X509Bundle};
 use zt_identity::revocation::{RevocationError, RevocationListError};
-use zt_identity::source::{PemFiles, X509Source, X509SourceError};
+use zt_identity::source::{NoIdentity, PemFiles, PutBundleError, X509Source, X509SourceError};
 use zt_identity::x509_identity::X509IdentityError;
 use zt_identity::x509_svid::{X509SvidError, X509SvidVerifier};
 
@@ -49,9 +49,9 @@ fn what_was_written_is_read() {
     let folder = written(&authority);
     let source = open(folder.path(), NOW).unwrap();
     let material = source.load();
-    assert_eq!(material.identity().id().as_str(), "spiffe://example.org/a");
+    assert_eq!(material.identity().unwrap().id().as_str(), "spiffe://example.org/a");
     assert_eq!(material.bundles(), &BundleSet::new().with(authority.bundle()));
-    let chain = material.identity().chain();
+    let chain = material.identity().unwrap().chain();
     assert!(X509SvidVerifier::new().verify(chain, material.bundles(), NOW).is_ok());
 }
 
@@ -79,8 +79,8 @@ fn a_reload_brings_a_generation_when_something_has_changed() {
     let before = source.current();
     authority.write_to_folder(folder.path(), "/b").unwrap();
     assert_eq!(source.reload(NOW).unwrap(), 2);
-    assert_eq!(handle.load().identity().id().path(), "/b");
-    assert_eq!(before.identity().id().path(), "/a");
+    assert_eq!(handle.load().identity().unwrap().id().path(), "/b");
+    assert_eq!(before.identity().unwrap().id().path(), "/a");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_bad_update_is_refused_and_the_last_good_kept() {
         fs::remove_file(folder.path().join(file)).unwrap();
         let missing = source.reload(NOW).unwrap_err();
         assert!(matches!(missing, X509SourceError::File { .. }), "{missing:?}");
-        assert_eq!((source.generation(), source.load().identity().id().path()), (1, "/a"));
+        assert_eq!((source.generation(), source.load().identity().unwrap().id().path()), (1, "/a"));
     }
 }
 
@@ -238,4 +238,92 @@ fn files_that_change_are_read_again_and_bad_ones_change_nothing() {
     authority.write_to_folder(folder.path(), "/cart").unwrap();
     assert_eq!(told.recv_timeout(SOON).unwrap().unwrap(), 2);
     assert_eq!(source.generation(), 2);
+}
+
+#[test]
+fn an_update_and_federation_do_not_touch_what_the_other_brought() {
+    let (ours, partner) = (authority(), Authority::new(domain("partner.test"), NOW).unwrap());
+    let agent = Authority::new(domain("agents.test"), NOW).unwrap();
+    let source = ours.source("/a").unwrap();
+    let names = || -> Vec<String> {
+        source.load().bundles().iter().map(|bundle| bundle.trust_domain().to_string()).collect()
+    };
+    assert_eq!(source.put_bundle(partner.bundle(), None).unwrap(), 2);
+    assert_eq!(names(), ["example.org", "partner.test"]);
+
+    let update = [ours.bundle(), agent.bundle()].into_iter().collect();
+    source.replace(ours.svid("/a").unwrap(), update);
+    assert_eq!(names(), ["agents.test", "example.org", "partner.test"]);
+
+    let generation = source.remove_bundle(partner.trust_domain().borrowed());
+    assert_eq!((names(), generation), (["agents.test", "example.org"].map(Into::into).into(), 4));
+    assert_eq!(source.remove_bundle(partner.trust_domain().borrowed()), 4);
+    // What an update brought is not federation's to remove.
+    assert_eq!(source.remove_bundle(agent.trust_domain().borrowed()), 4);
+}
+
+#[test]
+fn of_a_trust_domain_that_both_know_what_was_put_counts_until_it_is_removed() {
+    let ours = authority();
+    let (old, new) =
+        ["partner.test"; 2].map(|name| Authority::new(domain(name), NOW).unwrap()).into();
+    let source = ours.source("/a").unwrap();
+    let update = || [ours.bundle(), old.bundle()].into_iter().collect::<BundleSet>();
+    source.replace(ours.svid("/a").unwrap(), update());
+    source.put_bundle(new.bundle(), Some(3)).unwrap();
+    source.replace(ours.svid("/a").unwrap(), update());
+    let partner = new.trust_domain().borrowed();
+    assert_eq!(source.load().bundles().get(partner), Some(&new.bundle()));
+    source.remove_bundle(partner);
+    assert_eq!(source.load().bundles().get(partner), Some(&old.bundle()));
+}
+
+#[test]
+fn the_bundle_of_our_own_trust_domain_is_nobody_elses_to_bring() {
+    let (ours, thief) = (authority(), authority());
+    let source = ours.source("/a").unwrap();
+    let own = PutBundleError::Own { trust_domain: domain("example.org") };
+    assert_eq!(source.put_bundle(thief.bundle(), Some(9)), Err(own.clone()));
+    source.withdraw();
+    assert_eq!(source.put_bundle(thief.bundle(), None), Err(own));
+    // What became ours later was put before.
+    let moved = Authority::new(domain("moved.test"), NOW).unwrap();
+    let before = Authority::new(domain("moved.test"), NOW).unwrap();
+    source.put_bundle(before.bundle(), None).unwrap();
+    source.replace(moved.svid("/a").unwrap(), BundleSet::new().with(moved.bundle()));
+    assert_eq!(source.load().bundles(), &BundleSet::new().with(moved.bundle()));
+}
+
+#[test]
+fn a_bundle_of_an_older_sequence_is_not_put() {
+    let (ours, partner) = (authority(), Authority::new(domain("partner.test"), NOW).unwrap());
+    let source = ours.source("/a").unwrap();
+    source.put_bundle(partner.bundle(), Some(7)).unwrap();
+    source.put_bundle(partner.bundle(), None).unwrap();
+    let empty = || X509Bundle::empty(domain("partner.test"));
+    let older = source.put_bundle(empty(), Some(6)).unwrap_err();
+    assert!(matches!(older, PutBundleError::Older { known: 7, offered: 6, .. }), "{older:?}");
+    assert_eq!(older.fault(), Fault::Authority);
+    assert_eq!(source.generation(), 2);
+    assert_eq!(source.put_bundle(empty(), Some(7)), Ok(3));
+    // Whoever begins anew begins anywhere.
+    source.remove_bundle(partner.trust_domain().borrowed());
+    assert!(source.put_bundle(partner.bundle(), Some(1)).is_ok());
+}
+
+#[test]
+fn an_identity_that_was_withdrawn_is_none_until_an_update_brings_one() {
+    let folder = written(&authority());
+    let source = open(folder.path(), NOW).unwrap();
+    assert!(source.load().identity_at(NOW).is_ok());
+    assert_eq!((source.withdraw(), source.withdraw()), (2, 2));
+    let material = source.current();
+    let withdrawn = material.identity().unwrap_err();
+    assert_eq!(withdrawn.id().as_str(), "spiffe://example.org/a");
+    assert_eq!(material.identity_at(NOW), Err(NoIdentity::Withdrawn(withdrawn.clone())));
+    assert_eq!(material.bundles().iter().count(), 1);
+    assert_eq!(source.reload(NOW).unwrap(), 3);
+    assert!(source.load().identity().is_ok());
+    let late = NOW.saturating_add(SVID_LIFETIME).saturating_add(Duration::from_secs(1));
+    assert!(matches!(source.load().identity_at(late), Err(NoIdentity::Validity(_))));
 }

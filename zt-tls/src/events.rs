@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zt_core::fault::Fault;
 use zt_core::lease::Ended;
 use zt_core::peer::Peer;
+use zt_core::spiffe::TrustDomain;
 use zt_core::verified::Verified;
 use zt_identity::x509_svid::X509SvidError;
 
@@ -48,12 +49,14 @@ pub enum Reason {
     TooSlow,
     /// There are as many connections, or handshakes from this source, as there may be.
     TooMany,
+    /// We have no identity to present: it was withdrawn, or has expired.
+    NoIdentity,
     /// Something of our own is in the way: no thread could be started.
     Internal,
 }
 
 impl Reason {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::NoCertificate,
         Self::ChainTooLong,
         Self::Profile,
@@ -67,6 +70,7 @@ impl Reason {
         Self::Broken,
         Self::TooSlow,
         Self::TooMany,
+        Self::NoIdentity,
         Self::Internal,
     ];
 
@@ -87,6 +91,7 @@ impl Reason {
             Self::Broken => "broken",
             Self::TooSlow => "too_slow",
             Self::TooMany => "too_many",
+            Self::NoIdentity => "no_identity",
             Self::Internal => "internal",
         }
     }
@@ -164,6 +169,41 @@ pub enum Event<'a> {
         /// Why not.
         error: &'a (dyn Error + 'static),
     },
+    /// The bundle of a trust domain that we federate with was fetched.
+    BundleFetched {
+        /// Whose it is.
+        trust_domain: &'a TrustDomain,
+        /// Its sequence, if it has one.
+        sequence: Option<u64>,
+        /// Whether it is another one than before.
+        changed: bool,
+    },
+    /// The bundle of a trust domain that we federate with was not fetched, not taken or not kept; the
+    /// latest stays.
+    BundleFailed {
+        /// Whose it is.
+        trust_domain: &'a TrustDomain,
+        /// Why not.
+        error: &'a (dyn Error + 'static),
+    },
+    /// The bundle of a trust domain that we federate with counts no more: its workloads are refused,
+    /// and their connections end.
+    BundleGone {
+        /// Whose it was.
+        trust_domain: &'a TrustDomain,
+        /// Why.
+        why: BundleGone,
+    },
+}
+
+/// Why a bundle of another trust domain counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BundleGone {
+    /// The relationship has ended.
+    Ended,
+    /// The endpoint has been silent for too long.
+    Stale,
 }
 
 /// Is told of events. A closure is one.

@@ -21,7 +21,8 @@ pub enum Status {
     /// Handshakes succeed, and will not for long: an update has failed, or something is in the last
     /// third of its life and was not renewed.
     Ailing,
-    /// Handshakes fail: our identity, all roots of a trust domain or a revocation list have expired.
+    /// Handshakes fail: our identity was withdrawn, or it, all roots of a trust domain or a revocation
+    /// list have expired.
     Failing,
 }
 
@@ -31,7 +32,7 @@ pub enum Status {
 pub struct Health {
     /// In one word.
     pub status: Status,
-    /// How long our certificate counts still.
+    /// How long our certificate counts still: not at all once it was withdrawn.
     pub identity: Duration,
     /// How long the trust domain lasts that loses its last root first; nothing without trust
     /// domains.
@@ -46,13 +47,13 @@ pub struct Health {
 
 impl Health {
     pub(crate) fn of(
-        own: Validity,
+        own: Option<Validity>,
         source: Option<&X509Source>,
         counts: &Counts,
         now: Timestamp,
     ) -> Self {
         let counted = counts.snapshot();
-        let mut periods = vec![own];
+        let mut periods = Vec::from_iter(own);
         let (mut roots, mut lists, mut generation) = (None, None, None);
         if let Some(material) = source.map(X509Source::load) {
             let last_roots = material.bundles().iter().filter_map(|bundle| {
@@ -69,9 +70,10 @@ impl Health {
         }
         let worst = periods.iter().map(|period| status(*period, now)).max();
         let updates = if counted.failed_updates > 0 { Status::Ailing } else { Status::Good };
+        let withdrawn = if own.is_none() { Status::Failing } else { Status::Good };
         Self {
-            status: worst.unwrap_or(Status::Good).max(updates),
-            identity: own.remaining(now),
+            status: worst.unwrap_or(Status::Good).max(updates).max(withdrawn),
+            identity: own.map_or(Duration::ZERO, |own| own.remaining(now)),
             roots,
             lists,
             generation,

@@ -9,7 +9,14 @@
 
 use std::sync::Arc;
 
+use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
+
+/// M-07: stated, as another crate may have compiled TLS 1.2 in.
+pub(crate) const TLS13_ALONE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+#[cfg(feature = "tls12")]
+pub(crate) const BOTH: &[&SupportedProtocolVersion] =
+    &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The provider on `ring`: the default of every builder in this crate.
 #[cfg(feature = "ring")]

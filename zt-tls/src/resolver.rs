@@ -1,7 +1,7 @@
 //! Which certificate we present: the current one, while it is valid.
 //!
 //! An identity that the provider cannot sign with is not presented: the one before it is, until that
-//! expires.
+//! expires. Of one that was withdrawn nothing is presented.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,8 +34,14 @@ struct Loaded {
     // The generation that was looked at, which is a later one than that of the key where the
     // provider could not use what it brought.
     generation: u64,
+    // None where the identity was withdrawn.
+    key: Option<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
     validity: Validity,
-    key: Arc<CertifiedKey>,
+    certified: Arc<CertifiedKey>,
 }
 
 impl SvidResolver {
@@ -61,8 +67,9 @@ impl SvidResolver {
             Some(loaded) if loaded.generation == self.source.generation() => loaded,
             _ => self.renew()?,
         };
-        loaded.validity.check(self.clock.now()).ok()?;
-        Some(Arc::clone(&loaded.key))
+        let key = loaded.key.as_ref()?;
+        key.validity.check(self.clock.now()).ok()?;
+        Some(Arc::clone(&key.certified))
     }
 
     fn renew(&self) -> Option<Arc<Loaded>> {
@@ -76,8 +83,7 @@ impl SvidResolver {
             (Ok(loaded), _) => loaded,
             (Err(error), before) => {
                 self.counts.updated(Some(&error));
-                let Loaded { validity, key, .. } = &*before?;
-                Loaded { generation, validity: *validity, key: Arc::clone(key) }
+                Loaded { generation, key: before?.key.clone() }
             }
         };
         let renewed = Arc::new(renewed);
@@ -87,11 +93,12 @@ impl SvidResolver {
 
     fn load(&self) -> Result<Loaded, rustls::Error> {
         let material = self.source.load();
-        let identity = material.identity();
+        let generation = material.generation();
+        let Ok(identity) = material.identity() else { return Ok(Loaded { generation, key: None }) };
         let chain = identity.chain().to_vec();
         let key = identity.key().expose().clone_key();
-        let key = Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?);
-        Ok(Loaded { generation: material.generation(), validity: identity.validity(), key })
+        let certified = Arc::new(CertifiedKey::from_der(chain, key, &self.provider)?);
+        Ok(Loaded { generation, key: Some(Key { validity: identity.validity(), certified }) })
     }
 }
 

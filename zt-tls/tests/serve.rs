@@ -127,10 +127,10 @@ impl World {
 
     /// Revokes whoever is at the other end of this connection of a client.
     fn revoke(&self, client: &X509Source) {
-        let list = self.authority.revoke(client.load().identity()).unwrap();
+        let list = self.authority.revoke(client.load().identity().unwrap()).unwrap();
         let material = self.source.current();
         let bundles = material.bundles().clone().with_revocation_list(list);
-        self.source.replace(material.identity().clone(), bundles);
+        self.source.replace(material.identity().unwrap().clone(), bundles);
     }
 
     async fn connect_as(&self, source: X509Source, protocol: &str) -> ClientStream<TcpStream> {

@@ -195,7 +195,7 @@ struct Ends {
 
 impl Ends {
     fn ours(source: &X509Source, provider: Arc<CryptoProvider>) -> Self {
-        let domain = source.load().identity().id().trust_domain().to_owned();
+        let domain = source.load().identity().unwrap().id().trust_domain().to_owned();
         let members = Authorizer::member_of(domain);
         let connector = Connector::builder(source.clone(), members.clone());
         let acceptor = Acceptor::builder(source.clone(), members).provider(provider.clone());

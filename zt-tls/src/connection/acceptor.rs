@@ -7,9 +7,13 @@ use std::sync::Arc;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use zt_core::peer::Peer;
+#[cfg(feature = "tokio")]
+use zt_core::time::Timestamp;
 use zt_core::time::{Clock, Validity};
 use zt_core::verified::Verified;
-use zt_identity::source::X509Source;
+#[cfg(feature = "tokio")]
+use zt_identity::source::NoIdentity;
+use zt_identity::source::{Withdrawn, X509Source};
 
 use super::error::BuildError;
 #[cfg(feature = "tokio")]
@@ -76,6 +80,7 @@ impl<P: Client> AcceptorBuilder<P> {
     /// [`BuildError`] when the provider cannot do what is asked for or cannot use our key.
     pub fn build(self) -> Result<Acceptor<P>, BuildError> {
         let Self { settings, own, clients, demanded, .. } = self;
+        own.validity()?;
         let provider = settings.provider()?;
         let counts = Arc::new(Counts::new(settings.observer.clone()));
         let resolver: Arc<dyn ResolvesServerCert> = match &own {
@@ -152,11 +157,20 @@ enum Own {
 }
 
 impl Own {
-    fn validity(&self) -> Validity {
+    fn validity(&self) -> Result<Validity, Withdrawn> {
         match self {
-            Self::Svid(source) => source.load().identity().validity(),
-            Self::Web(web) => web.validity(),
+            Self::Svid(source) => match source.load().identity() {
+                Ok(identity) => Ok(identity.validity()),
+                Err(withdrawn) => Err(withdrawn.clone()),
+            },
+            Self::Web(web) => Ok(web.validity()),
         }
+    }
+
+    /// Whether there is something to present.
+    #[cfg(feature = "tokio")]
+    fn check(&self, now: Timestamp) -> Result<(), NoIdentity> {
+        Ok(self.validity()?.check(now)?)
     }
 }
 
@@ -265,7 +279,7 @@ impl<P: Client> Acceptor<P> {
     #[must_use]
     pub fn health(&self) -> Health {
         let source = self.verifier.as_ref().map(|verifier| verifier.source());
-        Health::of(self.own.validity(), source, &self.counts, self.clock.now())
+        Health::of(self.own.validity().ok(), source, &self.counts, self.clock.now())
     }
 
     /// Where to note how updates go, for [`Acceptor::health`].
@@ -298,7 +312,8 @@ impl<P: Client> Acceptor<P> {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`] when the peer does not prove who it is, or may not connect.
+    /// [`HandshakeError`] when the peer does not prove who it is, or may not connect, or when our own
+    /// identity was withdrawn or has expired.
     #[cfg(feature = "tokio")]
     pub async fn accept<IO>(&self, stream: IO) -> Result<ServerStream<IO, P>, HandshakeError>
     where
@@ -326,7 +341,10 @@ impl<P: Client> Acceptor<P> {
         let handshake = tokio_rustls::TlsAcceptor::from(self.config()).accept(stream);
         let outcome = match handshake.into_fallible().await {
             Ok(tls) => self.admit(tls, began).map_err(|error| (error, None)),
-            Err((error, stream)) => Err((error.into(), Some(stream))),
+            Err((error, stream)) => match self.own.check(self.clock.now()) {
+                Ok(()) => Err((error.into(), Some(stream))),
+                Err(nothing) => Err((nothing.into(), Some(stream))),
+            },
         };
         outcome.inspect_err(|(error, _)| self.counts.refused(error.reason(), error))
     }
@@ -339,6 +357,8 @@ impl<P: Client> Acceptor<P> {
     ) -> Result<ServerStream<IO, P>, HandshakeError> {
         use zt_core::peer::End;
 
+        // Withdrawn since it was presented, perhaps.
+        self.own.check(self.clock.now())?;
         let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let proof = match (&self.verifier, began) {
             (Some(verifier), Some(began)) if !chain.is_empty() => {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use zt_core::time::Clock;
-use zt_identity::source::X509Source;
+use zt_identity::source::{Withdrawn, X509Source};
+use zt_identity::x509_identity::X509Identity;
 
 use super::error::BuildError;
 #[cfg(feature = "tokio")]
@@ -38,6 +39,7 @@ impl ConnectorBuilder {
     /// [`BuildError`] when the provider cannot do what is asked for or cannot use our key.
     pub fn build(self) -> Result<Connector, BuildError> {
         let Self { settings, source, admits } = self;
+        source.load().identity().map_err(Withdrawn::clone)?;
         let provider = settings.provider()?;
         let counts = Arc::new(Counts::new(settings.observer.clone()));
         let resolver = SvidResolver::new(
@@ -123,6 +125,20 @@ impl Connector {
         Arc::clone(&self.config)
     }
 
+    /// The same connector, which offers `protocols` if it offered none so far.
+    #[cfg(feature = "client")]
+    pub(crate) fn or_alpn(self, protocols: &[&[u8]]) -> Self {
+        if self.config.alpn_protocols.is_empty() { self.with_alpn(protocols) } else { self }
+    }
+
+    /// The same connector, which offers `protocols`.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_alpn(mut self, protocols: &[&[u8]]) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        self
+    }
+
     /// The clock that handshakes are judged by.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
@@ -133,7 +149,7 @@ impl Connector {
     #[must_use]
     pub fn health(&self) -> Health {
         let source = self.verifier.source();
-        let own = source.load().identity().validity();
+        let own = source.load().identity().ok().map(X509Identity::validity);
         Health::of(own, Some(source), &self.counts, self.clock.now())
     }
 
@@ -150,7 +166,8 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`] when the server does not prove who it is, or is not one that may answer.
+    /// [`HandshakeError`] when the server does not prove who it is, or is not one that may answer, or
+    /// when our own identity was withdrawn or has expired.
     #[cfg(feature = "tokio")]
     pub async fn connect<IO>(
         &self,
@@ -160,6 +177,8 @@ impl Connector {
     where
         IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        // Without one we would be nobody to a server that admits nobody's calls.
+        self.check().inspect_err(|error| self.counts.refused(error.reason(), error))?;
         let began = self.verifier.under();
         let connecting = tokio_rustls::TlsConnector::from(self.config()).connect(host, stream);
         let outcome = match connecting.await {
@@ -167,6 +186,13 @@ impl Connector {
             Err(error) => Err(error.into()),
         };
         outcome.inspect_err(|error| self.counts.refused(error.reason(), error))
+    }
+
+    /// Whether there is something to present.
+    #[cfg(feature = "tokio")]
+    fn check(&self) -> Result<(), HandshakeError> {
+        let now = self.clock.now();
+        Ok(self.verifier.source().load().identity_at(now).map(|_identity| ())?)
     }
 
     #[cfg(feature = "tokio")]
@@ -177,6 +203,8 @@ impl Connector {
     ) -> Result<ClientStream<IO>, HandshakeError> {
         use zt_core::peer::End;
 
+        // Withdrawn since it was presented, perhaps.
+        self.check()?;
         let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let (peer, standing) = self.verifier.peer(End::Server, chain, began)?;
         let proof = Some((Arc::clone(&self.verifier), peer.clone(), standing));

@@ -3,6 +3,7 @@
 use std::io;
 
 use zt_core::fault::Fault;
+use zt_identity::source::{NoIdentity, Withdrawn};
 
 use crate::events::Reason;
 use crate::verifier::Refused;
@@ -17,6 +18,9 @@ pub enum BuildError {
     /// The provider cannot sign with the key of our identity.
     #[error("the provider cannot use the key of our identity")]
     Identity(#[source] rustls::Error),
+    /// Our identity was withdrawn, and no other has come yet.
+    #[error("there is no identity to present")]
+    Withdrawn(#[from] Withdrawn),
     /// Features `ring` and `aws-lc-rs` are off, and no provider was given.
     #[error("there is no default provider of cryptography, and none was given")]
     NoProvider,
@@ -26,10 +30,11 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Whose fault it is: the program's.
+    /// Whose fault it is: the program's, unless its identity was withdrawn.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
+            Self::Withdrawn(error) => error.fault(),
             Self::Provider(_) | Self::Identity(_) | Self::NoProvider | Self::NotFips => {
                 Fault::Caller
             }
@@ -48,6 +53,9 @@ pub enum HandshakeError {
     /// What we trust changed during the handshake, and the peer is not part of it any more.
     #[error("the peer is refused since the trust bundles changed")]
     Changed(#[from] Refused),
+    /// We have no identity to present; the peer has done nothing wrong.
+    #[error("there is no identity to present")]
+    NoIdentity(#[from] NoIdentity),
     /// The handshake is done and there is no certificate, where one is demanded.
     #[error("the peer presented no certificate")]
     NoCertificate,
@@ -57,11 +65,12 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whose fault it is: the peer's, unless what we judge it by is stale.
+    /// Whose fault it is: the peer's, unless what we judge it by is stale or we have no identity.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
             Self::Unwatched(_) => Fault::Caller,
+            Self::NoIdentity(error) => error.fault(),
             Self::Tls(_) | Self::Changed(_) | Self::NoCertificate => {
                 self.refused().map_or(Fault::Peer, Refused::fault)
             }
@@ -74,7 +83,7 @@ impl HandshakeError {
         match self {
             Self::Changed(refused) => Some(refused),
             Self::Tls(error) => Refused::from_tls(tls(error)?),
-            Self::NoCertificate | Self::Unwatched(_) => None,
+            Self::NoIdentity(_) | Self::NoCertificate | Self::Unwatched(_) => None,
         }
     }
 
@@ -85,6 +94,7 @@ impl HandshakeError {
             Self::Changed(refused) => refused.into(),
             Self::Tls(error) => tls(error).map_or(Reason::Broken, Reason::from),
             Self::NoCertificate => Reason::NoCertificate,
+            Self::NoIdentity(_) => Reason::NoIdentity,
             Self::Unwatched(_) => Reason::Internal,
         }
     }

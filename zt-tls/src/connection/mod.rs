@@ -9,7 +9,8 @@
 //!    the revocation lists of the source, at the time of the handshake, and that the authorizer
 //!    admits;
 //! 3. no resumption, no tickets, no early data: every connection asks the verifier (M-01);
-//! 4. our own certificate is the source's current one; once it has expired, handshakes fail;
+//! 4. our own certificate is the source's current one; once it was withdrawn or has expired,
+//!    handshakes fail;
 //! 5. no key log unless one is handed over, no process-global provider.
 //!
 //! A rustls verifier hands out no data, so the peer is read from the leaf again once the handshake
@@ -41,6 +42,10 @@
 mod acceptor;
 mod connector;
 mod error;
+#[cfg(any(feature = "client", feature = "serve"))]
+mod frames;
+#[cfg(any(feature = "client", feature = "serve"))]
+mod farewell;
 mod settings;
 #[cfg(feature = "tokio")]
 mod standing;
@@ -57,3 +62,5 @@ pub use crate::verifier::Refused;
 
 #[cfg(feature = "serve")]
 pub(crate) use self::acceptor::let_alert_arrive;
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) use self::farewell::Farewell;

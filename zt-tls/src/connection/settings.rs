@@ -21,10 +21,6 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 /// How long requests have that are under way when a connection ends.
 const GRACE: Duration = Duration::from_secs(10);
 
-const TLS13_ALONE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-#[cfg(feature = "tls12")]
-const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-
 /// What a connection knows of its client: a `Verified<Peer>` where one is demanded, else an
 /// `Option` of one.
 pub trait Client: Clone + fmt::Debug + Send + Sync + Unpin + Sized + 'static {
@@ -100,13 +96,12 @@ impl Settings {
         self.provider.clone().ok_or(BuildError::NoProvider)
     }
 
-    /// M-07: stated, as another crate may have compiled TLS 1.2 in.
     pub(super) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         #[cfg(feature = "tls12")]
         if self.tls12 {
-            return BOTH;
+            return provider::BOTH;
         }
-        TLS13_ALONE
+        provider::TLS13_ALONE
     }
 }
 

@@ -7,6 +7,8 @@
 //! A verdict holds for one generation of bundles and lists and one of the authorizer. When either
 //! moves on, whoever was believed is judged again.
 
+#[cfg(feature = "federation")]
+mod endpoint;
 #[cfg(feature = "tokio")]
 mod standing;
 
@@ -22,13 +24,16 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use zt_core::fault::Fault;
 use zt_core::spiffe::SpiffeId;
-use zt_core::time::Clock;
+use zt_core::time::{Clock, Timestamp};
 use zt_core::verified::Verified;
+use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::revocation::Revocation;
 use zt_identity::source::{X509Material, X509Source};
 use zt_identity::x509_svid::{X509Svid, X509SvidError, X509SvidVerifier};
 
+#[cfg(feature = "federation")]
+pub(crate) use self::endpoint::EndpointVerifier;
 #[cfg(feature = "tokio")]
 use self::standing::Trust;
 #[cfg(feature = "tokio")]
@@ -84,7 +89,7 @@ pub(crate) struct PeerVerifier {
     source: X509Source,
     admission: Admission,
     clock: Arc<dyn Clock>,
-    provider: Arc<CryptoProvider>,
+    signatures: Signatures,
     svids: X509SvidVerifier,
     demanded: bool,
     #[cfg(feature = "tokio")]
@@ -104,7 +109,7 @@ impl PeerVerifier {
             source,
             admission,
             clock,
-            provider,
+            signatures: Signatures(provider),
             svids,
             demanded: true,
             #[cfg(feature = "tokio")]
@@ -127,14 +132,7 @@ impl PeerVerifier {
         material: &X509Material,
         authorizer: &Authorizer,
     ) -> Result<Verified<X509Svid<'c>>, Refused> {
-        let svid = self
-            .svids
-            .verify(chain, material.bundles(), self.clock.now())
-            .map_err(Refused::svid)?;
-        if !authorizer.authorizes(svid.id()) {
-            return Err(Refused::NotAdmitted { id: svid.id().to_owned() });
-        }
-        Ok(svid)
+        judge(&self.svids, chain, material.bundles(), authorizer, self.clock.now())
     }
 
     fn judge_in_handshake(
@@ -142,12 +140,32 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> Result<(), rustls::Error> {
-        let chain = chain(leaf, intermediates);
-        self.judge(&chain, &self.source.load(), &self.admission.load())
+        self.judge(&chain(leaf, intermediates), &self.source.load(), &self.admission.load())
             .map(|_svid| ())
             .map_err(Refused::into_tls)
     }
+}
 
+/// The rules for a peer, under these bundles and this authorizer.
+fn judge<'c>(
+    svids: &X509SvidVerifier,
+    chain: &'c [CertificateDer<'_>],
+    bundles: &BundleSet,
+    authorizer: &Authorizer,
+    now: Timestamp,
+) -> Result<Verified<X509Svid<'c>>, Refused> {
+    let svid = svids.verify(chain, bundles, now).map_err(Refused::svid)?;
+    if !authorizer.authorizes(svid.id()) {
+        return Err(Refused::NotAdmitted { id: svid.id().to_owned() });
+    }
+    Ok(svid)
+}
+
+
+/// Checks that whoever presents a certificate has its key.
+struct Signatures(Arc<CryptoProvider>);
+
+impl Signatures {
     fn verify_tls12(
         &self,
         message: &[u8],
@@ -156,7 +174,7 @@ impl PeerVerifier {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         #[cfg(feature = "tls12")]
         {
-            let algorithms = &self.provider.signature_verification_algorithms;
+            let algorithms = &self.0.signature_verification_algorithms;
             rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms)
         }
         #[cfg(not(feature = "tls12"))]
@@ -172,12 +190,11 @@ impl PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, leaf, signature, algorithms)
+        verify_tls13_signature(message, leaf, signature, &self.0.signature_verification_algorithms)
     }
 
     fn schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -214,7 +231,7 @@ impl ClientCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_tls12(message, leaf, signature)
+        self.signatures.verify_tls12(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -223,11 +240,11 @@ impl ClientCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_tls13(message, leaf, signature)
+        self.signatures.verify_tls13(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes()
+        self.signatures.schemes()
     }
 }
 
@@ -250,7 +267,7 @@ impl ServerCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_tls12(message, leaf, signature)
+        self.signatures.verify_tls12(message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -259,11 +276,11 @@ impl ServerCertVerifier for PeerVerifier {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify_tls13(message, leaf, signature)
+        self.signatures.verify_tls13(message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes()
+        self.signatures.schemes()
     }
 }
 

@@ -125,8 +125,8 @@ async fn tickets_of_another_config_are_not_taken() {
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            own.identity().chain().to_vec(),
-            own.identity().key().expose().clone_key(),
+            own.identity().unwrap().chain().to_vec(),
+            own.identity().unwrap().key().expose().clone_key(),
         )
         .unwrap();
     generous.session_storage = ServerSessionMemoryCache::new(16);

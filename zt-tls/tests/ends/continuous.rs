@@ -31,7 +31,7 @@ async fn a_connection_ends_when_its_peer_is_revoked_and_that_of_another_goes_on(
     let (mut other, mut other_client) = (other.unwrap(), other_client.unwrap());
     assert!(talk(&mut client, &mut server).await);
 
-    world.replace_lists([world.authority.revoke(cart.0.load().identity()).unwrap()]);
+    world.replace_lists([world.authority.revoke(cart.0.load().identity().unwrap()).unwrap()]);
     assert_eq!(end(server.lease()).await, Ended::Identity);
     assert!(!talk(&mut client, &mut server).await);
     assert!(server.read(&mut [0; 1]).await.is_err());
@@ -90,7 +90,7 @@ async fn a_check_finds_at_once_what_the_next_look_would() {
     let (server, _client) = meet(&acceptor, &connector).await;
     let server = server.unwrap();
     assert_eq!(server.lease().check(NOW), Ok(()));
-    world.replace_lists([world.authority.revoke(cart.load().identity()).unwrap()]);
+    world.replace_lists([world.authority.revoke(cart.load().identity().unwrap()).unwrap()]);
     assert_eq!(server.lease().has_ended(), None);
     assert_eq!(server.lease().check(NOW), Err(Ended::Identity));
     // What was taken back once is not given again.
@@ -186,7 +186,7 @@ async fn a_stream_works_on_until_its_grace_is_over() {
     let (cart, connector) = world.client("/cart");
     let (server, client) = meet(&acceptor, &connector).await;
     let (mut server, mut client) = (server.unwrap(), client.unwrap());
-    world.replace_lists([world.authority.revoke(cart.load().identity()).unwrap()]);
+    world.replace_lists([world.authority.revoke(cart.load().identity().unwrap()).unwrap()]);
     assert_eq!(end(server.lease()).await, Ended::Identity);
     assert!(talk(&mut client, &mut server).await);
     // Who waits for bytes is woken when it is over.
@@ -203,9 +203,9 @@ async fn a_client_leaves_a_server_that_is_revoked() {
     let (server, client) = meet(&acceptor, &connector).await;
     let (server, client) = (server.unwrap(), client.unwrap());
     assert_eq!((server.peer().end(), client.peer().end()), (End::Client, End::Server));
-    let list = world.authority.revoke(world.source.load().identity()).unwrap();
+    let list = world.authority.revoke(world.source.load().identity().unwrap()).unwrap();
     let bundles = cart.load().bundles().clone().with_revocation_list(list);
-    cart.replace(cart.current().identity().clone(), bundles);
+    cart.replace(cart.current().identity().unwrap().clone(), bundles);
     assert_eq!(end(client.lease()).await, Ended::Identity);
     assert_eq!(server.lease().check(NOW), Ok(()));
 }
@@ -233,7 +233,7 @@ async fn of_many_connections_one_look_finds_those_that_are_not_supported() {
         streams.push(meet(&acceptor, connector).await.0.unwrap());
     }
     assert_eq!(acceptor.health().counted.open, 200);
-    world.replace_lists([world.authority.revoke(cart.0.load().identity()).unwrap()]);
+    world.replace_lists([world.authority.revoke(cart.0.load().identity().unwrap()).unwrap()]);
     assert_eq!(end(streams[198].lease()).await, Ended::Identity);
     tokio::time::sleep(Duration::from_millis(100)).await;
     for (n, stream) in streams.iter().enumerate() {

@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::version::TLS13;
+use zt_core::fault::Fault;
 use zt_core::lease::Ended;
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
-use zt_identity::source::X509SourceError;
+use zt_identity::matcher::Authorizer;
+use zt_identity::source::{NoIdentity, X509Source, X509SourceError};
+use zt_tls::connection::{BuildError, HandshakeError};
 use zt_tls::events::{Event, Reason};
 use zt_tls::health::Status;
-use zt_tls::provider;
+use zt_tls::{Acceptor, Connector, provider};
 
-use crate::support::{HOUR, NOW, domain, meet, meet_plain, plain, world};
+use crate::support::{HOUR, NOW, domain, host, meet, meet_plain, members, plain, world};
 
 #[tokio::test]
 async fn every_connection_is_told_of_when_it_is_admitted_refused_and_ended() {
@@ -40,7 +43,7 @@ async fn every_connection_is_told_of_when_it_is_admitted_refused_and_ended() {
     let server = server.unwrap();
     let nobody = plain(provider::ring(), &[&TLS13], None);
     assert!(meet_plain(&acceptor, nobody.into()).await.is_err());
-    world.replace_lists([world.authority.revoke(cart.load().identity()).unwrap()]);
+    world.replace_lists([world.authority.revoke(cart.load().identity().unwrap()).unwrap()]);
     for _ in 0..3 {
         assert_eq!(server.lease().check(NOW), Err(Ended::Identity));
     }
@@ -146,4 +149,68 @@ fn the_trust_domain_that_loses_its_last_root_first_is_told() {
     let partner = Authority::new(domain("partner.test"), then).unwrap();
     world.replace_bundles(BundleSet::new().with(world.authority.bundle()).with(partner.bundle()));
     assert_eq!(acceptor.health().roots, Some(10 * 24 * HOUR));
+}
+
+#[tokio::test]
+async fn when_our_identity_was_withdrawn_handshakes_fail_and_say_so() {
+    let world = world();
+    let acceptor = world.acceptor().build().unwrap();
+    let (cart, connector) = world.client("/cart");
+    assert!(meet(&acceptor, &connector).await.0.is_ok());
+
+    world.source.withdraw();
+    let (server, client) = meet(&acceptor, &connector).await;
+    let refused = server.unwrap_err();
+    assert!(matches!(refused, HandshakeError::NoIdentity(NoIdentity::Withdrawn(_))), "{refused:?}");
+    assert_eq!((refused.reason(), refused.fault()), (Reason::NoIdentity, Fault::Authority));
+    assert!(client.is_err());
+    let health = acceptor.health();
+    assert_eq!((health.status, health.identity), (Status::Failing, Duration::ZERO));
+    assert!(matches!(world.acceptor().build(), Err(BuildError::Withdrawn(_))));
+
+    let bundles = BundleSet::new().with(world.authority.bundle());
+    world.source.replace(world.authority.svid("/orders").unwrap(), bundles);
+    assert_eq!(acceptor.health().status, Status::Good);
+    assert!(meet(&acceptor, &connector).await.1.is_ok());
+
+    cart.withdraw();
+    let (ours, _theirs) = tokio::io::duplex(1024);
+    let refused = connector.connect(host(), ours).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NoIdentity);
+    assert_eq!(connector.health().status, Status::Failing);
+}
+
+#[tokio::test]
+async fn when_our_identity_has_expired_it_is_not_the_peers_fault() {
+    let world = world();
+    let acceptor = world.acceptor().build().unwrap();
+    world.clock.advance(2 * HOUR);
+    let svid = world.authority.request("/cart").lasting(4 * HOUR).identity().unwrap();
+    let source = X509Source::new(svid, BundleSet::new().with(world.authority.bundle()));
+    let connector = Connector::builder(source, members()).clock(world.clock.clone());
+    let (server, _) = meet(&acceptor, &connector.build().unwrap()).await;
+    let refused = server.unwrap_err();
+    assert!(matches!(refused, HandshakeError::NoIdentity(NoIdentity::Validity(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_bundle_that_was_put_admits_and_one_that_was_removed_does_not() {
+    let world = world();
+    let partner = Authority::new(domain("partner.test"), NOW).unwrap();
+    let everyone = Authorizer::member_of(domain("partner.test"));
+    let acceptor = Acceptor::builder(world.source.clone(), everyone).clock(world.clock.clone());
+    let acceptor = acceptor.build().unwrap();
+    let bundles = [world.authority.bundle(), partner.bundle()].into_iter().collect();
+    let cart = X509Source::new(partner.svid("/cart").unwrap(), bundles);
+    let connector = Connector::builder(cart, members()).clock(world.clock.clone());
+    let connector = connector.build().unwrap();
+
+    assert!(meet(&acceptor, &connector).await.0.is_err());
+    world.source.put_bundle(partner.bundle(), Some(1)).unwrap();
+    let (server, _client) = meet(&acceptor, &connector).await;
+    let server = server.unwrap();
+    assert_eq!(server.lease().check(NOW), Ok(()));
+    world.source.remove_bundle(partner.trust_domain().borrowed());
+    assert_eq!(server.lease().check(NOW), Err(Ended::Identity));
+    assert!(meet(&acceptor, &connector).await.0.is_err());
 }

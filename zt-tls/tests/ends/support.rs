@@ -76,11 +76,11 @@ impl World {
         let material = self.source.current();
         let bundles = material.bundles().clone();
         let bundles = bundles.with_revocation_lists(lists.into_iter().collect());
-        self.source.replace(material.identity().clone(), bundles);
+        self.source.replace(material.identity().unwrap().clone(), bundles);
     }
 
     pub(crate) fn replace_bundles(&self, bundles: BundleSet) {
-        self.source.replace(self.source.current().identity().clone(), bundles);
+        self.source.replace(self.source.current().identity().unwrap().clone(), bundles);
     }
 }
 
