@@ -46,6 +46,25 @@ for text in [
 ]:
     seed("login", text)
 
+# Where the Workload API is, and what it sends: bundles of a trust domain, and one SVID.
+for case in load("spiffe/endpoint_addr_cases.json")["cases"]:
+    seed("endpoint_address", case["input"])
+
+def field(number, value):
+    value = value.encode() if isinstance(value, str) else value
+    length, rest = b"", len(value)
+    while rest > 0x7F:
+        length, rest = length + bytes([rest & 0x7F | 0x80]), rest >> 7
+    return bytes([number << 3 | 2]) + length + bytes([rest]) + value
+
+domain, jwks = "spiffe://example.org", '{"keys":[]}'
+seed("workload_api", field(1, field(1, domain) + field(2, jwks)))
+for der in list(data.glob("**/*.der"))[:40]:
+    der = der.read_bytes()
+    seed("workload_api", field(2, field(1, domain) + field(2, der)))
+    svid = field(1, domain + "/a") + field(2, der) + field(3, der) + field(4, der) + field(5, "h")
+    seed("workload_api", field(1, svid) + field(3, field(1, "spiffe://b.test") + field(2, der)))
+
 # Where requests come from.
 for header in [
     "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
