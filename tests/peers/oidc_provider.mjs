@@ -8,16 +8,25 @@
 //     redirect_uris, post_logout_redirect_uris    of the clients; loopback ones on port 8080
 //     algorithms                                  that it has keys for, of ES256, RS256, PS256, EdDSA
 //     id_token_alg                                that it signs ID tokens with, ES256
+//     mtls                                        `cert`, `key` and `ca`, names of files: it listens
+//                                                 for certificates of that authority too, and says
+//                                                 where in its `mtls_endpoint_aliases`
 //
 // It answers with one line, its URL. Then "rotate" replaces every key by a new one of another name,
 // which is answered with "rotated".
 //
 // The client "web" has the secret "web-secret", the client "app" has none; both use PKCE. Each of
 // "es256", "rs256", "ps256" and "eddsa" below https://orders.example/ is a resource, named "orders"
-// in `aud`, whose tokens are signed so. Anyone but "nobody" signs in by typing a name. Where `acr`
+// in `aud` as others are by the first part of their host, whose tokens are signed so; those of "opaque" are not signed and have to be asked about,
+// at introspection, by the client "orders" with the secret "orders-secret" or by whom they were issued
+// to. With `mtls` the clients "cart" and "batch" prove themselves by a certificate for
+// spiffe://example.org/ns/shop/sa/<name>, and their tokens are bound to it. A token that was asked for
+// with a DPoP proof is bound to the key of that. Anyone but "nobody" signs in by typing a name. Where `acr`
 // urn:example:mfa is asked for, so is a code, and any will do.
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import { exportJWK, generateKeyPair } from 'jose';
 
@@ -44,7 +53,28 @@ function policy() {
   return policy;
 }
 
-async function start(issuer, options) {
+// What this provider has to be told about the certificates of its clients.
+const certificates = {
+  enabled: true,
+  tlsClientAuth: true,
+  certificateBoundAccessTokens: true,
+  getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.()?.toString(),
+  certificateAuthorized: (ctx) => ctx.socket.authorized === true,
+  certificateSubjectMatches: (ctx, property, expected) => property === 'tls_client_auth_san_uri'
+    && ctx.socket.getPeerX509Certificate().subjectAltName.split(', ').includes(`URI:${expected}`),
+};
+
+const bound = (name) => ({
+  client_id: name,
+  token_endpoint_auth_method: 'tls_client_auth',
+  tls_client_auth_san_uri: `spiffe://example.org/ns/shop/sa/${name}`,
+  tls_client_certificate_bound_access_tokens: true,
+  grant_types: ['client_credentials'],
+  response_types: [],
+  redirect_uris: [],
+});
+
+async function start(issuer, options, mtls) {
   generation += 1;
   const uris = {
     redirect_uris: options.redirect_uris ?? ['http://127.0.0.1:8080/signed-in'],
@@ -62,13 +92,16 @@ async function start(issuer, options) {
       { ...client, client_id: 'web', client_secret: 'web-secret' },
       { ...client, client_id: 'other', client_secret: 'other-secret' },
       { ...client, client_id: 'app', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] },
+      { client_id: 'orders', client_secret: 'orders-secret', grant_types: [], response_types: [], redirect_uris: [] },
+      ...(mtls ? ['cart', 'batch'].map(bound) : []),
     ],
+    discovery: mtls ? { mtls_endpoint_aliases: { token_endpoint: `${mtls}/token` } } : {},
     cookies: { keys: [crypto.randomUUID()] },
     acrValues: [MFA],
     scopes: ['openid', 'offline_access', 'orders:read'],
     claims: { openid: ['sub'], email: ['email', 'email_verified'] },
     conformIdTokenClaims: false,
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'none', ...(mtls ? ['tls_client_auth'] : [])],
     enabledJWA: { idTokenSigningAlgValues: options.algorithms ?? ALGORITHMS },
     pkce: { required: () => true },
     interactions: { policy: policy(), url: (_, { uid }) => `/interaction/${uid}` },
@@ -81,21 +114,29 @@ async function start(issuer, options) {
     // Everybody consents to everything.
     loadExistingGrant: async (ctx) => {
       const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
-      grant.addOIDCScope('openid email offline_access');
+      grant.addOIDCScope('openid email offline_access orders:read');
+      for (const resource of [].concat(ctx.oidc.params.resource ?? [])) grant.addResourceScope(resource, 'orders:read');
       await grant.save();
       return grant;
     },
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      dPoP: { enabled: true },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_, client, token) => client.clientId === 'orders' || client.clientId === token.clientId,
+      },
+      revocation: { enabled: true },
+      mTLS: mtls ? certificates : { enabled: false },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_, resource) => ({
-          audience: 'orders',
+          audience: new URL(resource).hostname.split('.')[0],
           scope: 'orders:read',
-          accessTokenFormat: 'jwt',
+          accessTokenFormat: resource.endsWith('/opaque') ? 'opaque' : 'jwt',
           accessTokenTTL: 600,
-          jwt: { sign: { alg: ALGORITHMS.find((alg) => resource.endsWith(`/${alg.toLowerCase()}`)) } },
+          jwt: resource.endsWith('/opaque') ? undefined : { sign: { alg: ALGORITHMS.find((alg) => resource.endsWith(`/${alg.toLowerCase()}`)) } },
         }),
       },
       rpInitiatedLogout: {
@@ -146,13 +187,23 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const options = JSON.parse((await lines.next()).value || '{}');
 let handler;
 const server = createServer((request, response) => handler(request, response));
+
+async function listenForCertificates({ cert, key, ca }) {
+  const files = { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca) };
+  // Whom it does not know it lets in, to tell them so.
+  const server = createTlsServer({ ...files, requestCert: true, rejectUnauthorized: false }, (request, response) => handler(request, response));
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  return `https://localhost:${server.address().port}`;
+}
+
 server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', async () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
-  handler = await start(issuer, options);
+  const mtls = options.mtls && await listenForCertificates(options.mtls);
+  handler = await start(issuer, options, mtls);
   process.stdout.write(`${issuer}\n`);
   for await (const line of lines) {
     if (line === 'rotate') {
-      handler = await start(issuer, options);
+      handler = await start(issuer, options, mtls);
       process.stdout.write('rotated\n');
     }
   }

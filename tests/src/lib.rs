@@ -2,7 +2,7 @@
 
 pub mod conformance;
 pub mod peers;
+pub mod issuer;
 pub mod oidc_provider;
 pub mod chromium;
-pub mod issuer;
 pub mod compact;

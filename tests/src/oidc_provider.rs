@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
+use crate::issuer::base64url;
 use crate::peers::{present, run};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/oidc_provider.mjs");
@@ -75,13 +77,63 @@ impl OidcProvider {
     ///
     /// When there is none.
     pub fn access_token(&self, alg: &str) -> String {
-        let resource = format!("resource=https://orders.example/{}", alg.to_lowercase());
-        let arguments = ["-sS", "--fail-with-body", "-u", "web:web-secret", "-d", &resource];
-        let grant = ["-d", "grant_type=client_credentials", "-d", "scope=orders:read"];
-        let mut curl = Command::new("curl");
-        let answer = run(curl.args(arguments).args(grant).arg(format!("{}/token", self.url)), "");
+        self.token_for(&format!("https://orders.example/{}", alg.to_lowercase()))
+    }
+
+    /// An access token of the client `web` itself, for this resource.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn token_for(&self, resource: &str) -> String {
+        let resource = format!("resource={resource}");
+        let form = ["grant_type=client_credentials", "scope=orders:read", &resource];
+        let answer = self.post("token", "web:web-secret", &form);
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         answer["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// What the token endpoint answers the client `web` when a user who signs in as `name` lets it
+    /// use this resource.
+    ///
+    /// # Panics
+    ///
+    /// When it does not answer with tokens.
+    pub fn tokens_of_user(&self, browser: &Browser, name: &str, resource: &str) -> Value {
+        let verifier = "a-verifier-that-nobody-has-to-keep-secret-in-a-test";
+        let challenge = base64url(digest(&SHA256, verifier.as_bytes()).as_ref());
+        let back = "http://127.0.0.1:8080/signed-in";
+        let url = format!(
+            "{}/auth?response_type=code&client_id=web&redirect_uri={back}&resource={resource}\
+             &scope=openid%20orders:read&code_challenge={challenge}&code_challenge_method=S256",
+            self.url
+        );
+        let query = browser.sign_in(&url, name);
+        let code = query.split('&').find(|pair| pair.starts_with("code=")).expect("a code");
+        let verifier = format!("code_verifier={verifier}");
+        let (resource, back) = (format!("resource={resource}"), format!("redirect_uri={back}"));
+        let form = ["grant_type=authorization_code", code, &verifier, &resource, &back];
+        let answer = self.post("token", "web:web-secret", &form);
+        serde_json::from_slice(&answer).expect("JSON")
+    }
+
+    /// Revokes a token that was issued to the client `web` (RFC 7009).
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be revoked.
+    pub fn revoke(&self, token: &str) {
+        self.post("token/revocation", "web:web-secret", &[&format!("token={token}")]);
+    }
+
+    /// The body of an answer that is a success.
+    fn post(&self, path: &str, client: &str, form: &[&str]) -> Vec<u8> {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--fail-with-body", "-u", client]);
+        for pair in form {
+            curl.args(["-d", pair]);
+        }
+        run(curl.arg(format!("{}/{path}", self.url)), "")
     }
 
     fn ask(&mut self, line: &str) -> String {

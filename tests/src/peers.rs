@@ -1,4 +1,5 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server.
+//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server,
+//! PostgreSQL.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 
@@ -267,4 +268,129 @@ impl Drop for RedisServer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A PostgreSQL server on a port of loopback with a cluster of its own, which knows a superuser
+/// `postgres` without a password. It ends with this value.
+#[derive(Debug)]
+pub struct PostgresServer {
+    process: Child,
+    port: u16,
+    log: PathBuf,
+}
+
+impl PostgresServer {
+    /// Whether there is one on this machine.
+    ///
+    /// # Panics
+    ///
+    /// When there is none and `ZT_REQUIRE_PEERS=1` is set.
+    pub fn is_present() -> bool {
+        let commands = ["initdb", "postgres", "psql"].map(postgres_program);
+        commands.iter().all(|command| {
+            present(&[&[command.to_str().expect("a path of Debian's"), "--version"]])
+        })
+    }
+
+    /// Makes a cluster in `folder`, starts a server and waits until it answers. PostgreSQL does not
+    /// run as root, so root lets `nobody` run it, and lets them pass through `folder`.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(folder: &Path) -> Self {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+        const NOBODY: u32 = 65_534;
+        let cluster = folder.join("cluster");
+        std::fs::create_dir(&cluster).expect("a folder");
+        let is_root = cluster.metadata().expect("there").uid() == 0;
+        if is_root {
+            let passable = std::fs::Permissions::from_mode(0o711);
+            std::fs::set_permissions(folder, passable).expect("ours");
+            chown(&cluster, Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
+        let program = |name: &str| {
+            let mut command =
+                Command::new(if is_root { "setpriv".into() } else { postgres_program(name) });
+            if is_root {
+                let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+                command.args(nobody).arg(postgres_program(name));
+            }
+            command.current_dir(&cluster);
+            command
+        };
+        let data = cluster.join("data");
+        let trusting = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"];
+        run(program("initdb").args(trusting).arg("--pgdata").arg(&data), "");
+
+        let log = folder.join("postgres.log");
+        let port = free_port();
+        let process = program("postgres")
+            .arg("-D")
+            .arg(&data)
+            .arg("-k")
+            .arg(&cluster)
+            .args(["-F", "-c", "listen_addresses=127.0.0.1", "-c", "log_connections=on", "-p"])
+            .arg(port.to_string())
+            .stderr(std::fs::File::create(&log).expect("a file"))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("postgres");
+        let server = Self { process, port, log };
+        let began = Instant::now();
+        while !try_run(server.psql(port).args(["-c", "select 1"]), "").status.success() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", server.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The client, which connects to this port.
+    pub fn psql(&self, port: u16) -> Command {
+        let mut command = Command::new(postgres_program("psql"));
+        let quietly = ["-h", "127.0.0.1", "-U", "postgres", "-X", "-q", "-A", "-t", "-p"];
+        command.args(quietly).arg(port.to_string());
+        command.env("PGCONNECT_TIMEOUT", "30").env_remove("PGHOST").env_remove("PGSSLMODE");
+        command
+    }
+
+    /// How many connections it has seen so far.
+    ///
+    /// # Panics
+    ///
+    /// When its log cannot be read.
+    pub fn connections(&self) -> usize {
+        self.log().matches("connection received").count()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("a log")
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        // At once, and nothing of it stays behind.
+        let quit = format!("kill -QUIT {}", self.process.id());
+        let _ = Command::new("sh").args(["-c", &quit]).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// Debian keeps the server's programs out of the way, a folder for each version.
+fn postgres_program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions.map(|version| version.path().join("bin").join(name)).max();
+    newest.filter(|path| path.exists()).unwrap_or_else(|| name.into())
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
 }

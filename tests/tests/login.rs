@@ -12,9 +12,9 @@ use zt_identity::oidc::login::metadata::ProviderError;
 use zt_identity::oidc::login::pending::PendingLogin;
 use zt_identity::oidc::login::return_path::ReturnPath;
 use zt_identity::oidc::login::session::{Session, SignedIn};
-use zt_identity::oidc::login::step_up::StepUp;
 use zt_identity::oidc::login::{LoginError, LoginRequest, RelyingParty, RelyingPartyBuilder};
 use zt_identity::oidc::refresh::RefreshOptions;
+use zt_identity::oidc::step_up::StepUp;
 use zt_tests::oidc_provider::{Browser, OidcProvider, is_present};
 
 const MFA: &str = "urn:example:mfa";

@@ -1,7 +1,9 @@
 //! What is asked: may this caller do this to that, now, from here.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,28 +14,95 @@ use crate::principal::{Principal, User, Workload};
 use crate::time::Timestamp;
 use crate::verified::Verified;
 
+/// A name that is part of the program, or shared by those who have it. Which of the two it is makes
+/// no difference but for its cost.
+#[derive(Clone)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Text {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Static(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
 /// What is to be done, by name: `read`, `GET`, `/shop.Orders/Cancel`. A clone shares the name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct Action(Arc<str>);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Action(Text);
 
 impl Action {
     /// The action of this name.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(name.into())
+        Self(Text::Shared(name.into()))
+    }
+
+    /// The same, of a name that is part of the program: it allocates nothing.
+    ///
+    /// ```
+    /// use zt_core::request::Action;
+    ///
+    /// const REFUND: Action = Action::from_static("refund");
+    /// assert_eq!(REFUND, Action::new("refund"));
+    /// ```
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> Self {
+        Self(Text::Static(name))
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 
@@ -49,7 +118,7 @@ impl fmt::Display for Action {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    kind: Arc<str>,
+    kind: Text,
     id: Arc<str>,
     attributes: Attributes,
     // None where there are none, so that most resources allocate nothing for it.
@@ -63,7 +132,17 @@ impl Resource {
     /// A resource without attributes. In Cedar it is the entity `kind::"id"`.
     #[must_use]
     pub fn new(kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
-        Self { kind: kind.into(), id: id.into(), attributes: Attributes::new(), parents: None }
+        Self::of(Text::Shared(kind.into()), id.into())
+    }
+
+    /// The same, of a kind that is part of the program: it allocates nothing but the ID.
+    #[must_use]
+    pub fn of_kind(kind: &'static str, id: impl Into<Arc<str>>) -> Self {
+        Self::of(Text::Static(kind), id.into())
+    }
+
+    const fn of(kind: Text, id: Arc<str>) -> Self {
+        Self { kind, id, attributes: Attributes::new(), parents: None }
     }
 
     /// With one more attribute.
@@ -84,7 +163,7 @@ impl Resource {
     /// Its kind: the entity type.
     #[must_use]
     pub fn kind(&self) -> &str {
-        &self.kind
+        self.kind.as_str()
     }
 
     /// Its name among its kind: the entity ID.
@@ -114,7 +193,7 @@ impl Resource {
 /// As an entity of Cedar, quotes and control characters escaped.
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}::{:?}", self.kind, self.id)
+        write!(f, "{}::{:?}", self.kind(), self.id)
     }
 }
 
@@ -125,7 +204,7 @@ impl Serialize for Resource {
             r#type: &'a str,
             id: &'a str,
         }
-        Uid { r#type: &self.kind, id: &self.id }.serialize(serializer)
+        Uid { r#type: self.kind(), id: &self.id }.serialize(serializer)
     }
 }
 
@@ -160,7 +239,15 @@ impl Context {
         Self { time, source: None, trace: None, attributes: Attributes::new() }
     }
 
-    /// From this address: that of the connection, not of a header.
+    /// The same at another time: what goes on after the request asks again, and later.
+    #[must_use]
+    pub const fn moved_to(mut self, time: Timestamp) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// From this address: that of the connection, or one that a proxy vouches for that is trusted
+    /// to, and no other header's.
     #[must_use]
     pub fn from_source(mut self, source: impl Into<IpAddr>) -> Self {
         self.source = Some(source.into());
@@ -395,6 +482,19 @@ mod tests {
         ] {
             assert_eq!(read(&bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn where_a_name_is_kept_makes_no_difference() {
+        use std::hash::BuildHasher;
+        let (ours, shared) = (Action::from_static("read"), Action::new(String::from("read")));
+        assert_eq!(ours, shared);
+        assert_eq!(ours.cmp(&Action::new("write")), shared.cmp(&Action::from_static("write")));
+        let hasher = std::collections::hash_map::RandomState::new();
+        assert_eq!(hasher.hash_one(&ours), hasher.hash_one(&shared));
+        assert_eq!(serde_json::to_string(&ours).unwrap(), r#""read""#);
+        assert_eq!(Resource::of_kind("Order", "1"), Resource::new("Order", "1"));
+        assert_ne!(Resource::of_kind("Order", "1"), Resource::new("Invoice", "1"));
     }
 
     #[test]

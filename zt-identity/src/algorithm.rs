@@ -562,7 +562,7 @@ impl MacKey {
 }
 
 /// 256 bits that nobody can guess, as base64url.
-#[cfg(feature = "login")]
+#[cfg(feature = "http")]
 pub(crate) fn random_text() -> Result<String, NoRandomness> {
     let mut bytes = [0; 32];
     rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes)

@@ -4,7 +4,8 @@
 //!
 //! 1. they are UTF-8;
 //! 2. they are one JSON object of RFC 8259, with nothing but whitespace around it;
-//! 3. nothing lies deeper than [`MAX_DEPTH`], and there are at most [`MAX_VALUES`] values;
+//! 3. nothing lies deeper than [`MAX_DEPTH`], and there are at most [`MAX_VALUES`] values, or
+//!    [`MAX_TOKEN_VALUES`] in a part of a token;
 //! 4. every escape names a character: there is no lone surrogate (RFC 8259 §8.2);
 //! 5. no object has two members of one name, once escapes are resolved.
 //!
@@ -21,6 +22,11 @@ pub const MAX_DEPTH: usize = 32;
 /// The most values that one document may hold: ten members for each of the 800 keys that fit into
 /// a key set of the largest size.
 pub const MAX_VALUES: usize = 8192;
+/// The most values that the header or the payload of a token may hold, members and items together.
+/// The longest token has room for 315 groups that are UUIDs, and providers cut lists of groups at
+/// 200 or before. Reading this many costs no more than the cheapest signature: what nobody has signed
+/// is cheap to refuse also where it has to be read first.
+pub const MAX_TOKEN_VALUES: usize = 512;
 
 /// Up to this many members, comparing all pairs is faster than sorting.
 const COMPARED_IN_PAIRS: usize = 16;
@@ -95,9 +101,22 @@ impl<'a> Object<'a> {
     ///
     /// [`JsonError`] names the first rule that is broken, and where.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        Self::parse_within(bytes, MAX_VALUES)
+    }
+
+    /// Reads the header or the payload of a token: one object of at most [`MAX_TOKEN_VALUES`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::parse`].
+    pub fn parse_token(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        Self::parse_within(bytes, MAX_TOKEN_VALUES)
+    }
+
+    fn parse_within(bytes: &'a [u8], max_values: usize) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| JsonError::NotUtf8 { at: error.valid_up_to() })?;
-        let mut reader = Reader { text, at: 0, values_left: MAX_VALUES };
+        let mut reader = Reader { text, at: 0, max_values, values_left: max_values };
         reader.skip_whitespace();
         if reader.peek() != Some(b'{') {
             return Err(JsonError::NotAnObject);
@@ -114,6 +133,15 @@ impl<'a> Object<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, value)| value)
+    }
+
+    /// With this text, where there is nothing of this name.
+    #[cfg(feature = "http")]
+    pub(crate) fn with_absent(mut self, name: &'static str, text: String) -> Self {
+        if self.get(name).is_none() {
+            self.members.push((Cow::Borrowed(name), Value::String(Cow::Owned(text))));
+        }
+        self
     }
 
     /// All members, as they were written.
@@ -217,11 +245,13 @@ pub enum JsonError {
         /// Where.
         at: usize,
     },
-    /// The document holds more than [`MAX_VALUES`] values.
-    #[error("more than {MAX_VALUES} values at byte {at}")]
+    /// The document holds more values than one of its kind may.
+    #[error("more than {most} values at byte {at}")]
     TooManyValues {
         /// Where.
         at: usize,
+        /// [`MAX_VALUES`], or [`MAX_TOKEN_VALUES`] of a token.
+        most: usize,
     },
     /// Something follows the object.
     #[error("something follows the object at byte {at}")]
@@ -236,6 +266,7 @@ struct Reader<'a> {
     text: &'a str,
     // INVARIANT: a char boundary of `text`, at most its length.
     at: usize,
+    max_values: usize,
     values_left: usize,
 }
 
@@ -273,8 +304,8 @@ impl<'a> Reader<'a> {
     }
 
     fn value(&mut self, levels: usize) -> Result<Value<'a>, JsonError> {
-        self.values_left =
-            self.values_left.checked_sub(1).ok_or(JsonError::TooManyValues { at: self.at })?;
+        let too_many = JsonError::TooManyValues { at: self.at, most: self.max_values };
+        self.values_left = self.values_left.checked_sub(1).ok_or(too_many)?;
         match self.peek() {
             Some(b'"') => self.string().map(Value::String),
             Some(b'{') => self.object(levels).map(Value::Object),
@@ -625,6 +656,27 @@ mod tests {
         let with = |n: usize| format!(r#"{{"a":[{}]}}"#, vec!["0"; n].join(","));
         assert_eq!(parse_owned(&with(MAX_VALUES - 1)), Ok(1));
         assert!(matches!(parse_owned(&with(MAX_VALUES)), Err(JsonError::TooManyValues { .. })));
+    }
+
+    #[test]
+    fn a_token_has_fewer_values_whether_members_or_items() {
+        let members = |n: usize| {
+            let members: Vec<_> = (0..n).map(|n| format!(r#""{n:x}":0"#)).collect();
+            format!("{{{}}}", members.join(","))
+        };
+        let items = |n: usize| format!(r#"{{"a":[{}]}}"#, vec!["0"; n - 1].join(","));
+        let nested = |n: usize| format!(r#"{{"a":{}}}"#, members(n - 1));
+        let documents: [&dyn Fn(usize) -> String; 3] = [&members, &items, &nested];
+        for document in documents {
+            let (most, more) = (document(MAX_TOKEN_VALUES), document(MAX_TOKEN_VALUES + 1));
+            assert!(Object::parse_token(most.as_bytes()).is_ok());
+            let refused = Object::parse_token(more.as_bytes()).unwrap_err();
+            assert!(
+                matches!(refused, JsonError::TooManyValues { most: MAX_TOKEN_VALUES, .. }),
+                "{refused}"
+            );
+            assert!(parse(&more).is_ok());
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl<'t> Jws<'t> {
         }
         let (signing_input, header, payload, signature) = split(token).ok_or(JwsError::Parts)?;
         let header = base64url::decode(header).map_err(|_| JwsError::Header)?;
-        let header = Object::parse(&header).map_err(JwsError::HeaderJson)?;
+        let header = Object::parse_token(&header).map_err(JwsError::HeaderJson)?;
         check_extensions(&header)?;
         check_bare(&header, profile)?;
         let algorithm = algorithm(&header, profile)?;

@@ -172,7 +172,7 @@ impl JwtSvidVerifier {
         let jws = Jws::parse(token, &PROFILE)?;
         let kid = jws.kid().ok_or(JwtSvidError::NoKid)?;
         let payload = jws.unverified_payload()?;
-        let claims = Object::parse(&payload)?;
+        let claims = Object::parse_token(&payload)?;
         let id = SpiffeId::parse(claims::subject(&claims)?)?;
         check_signature(&jws, kid, &id, bundles)?;
         check_audience_count(&claims)?;

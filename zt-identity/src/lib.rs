@@ -23,6 +23,8 @@ pub mod x509_svid;
 pub mod x509_identity;
 pub mod matcher;
 pub mod jws;
+#[cfg(any(feature = "http", feature = "authority"))]
+pub mod signing_key;
 pub mod claims;
 pub mod confirmation;
 pub mod unadmitted;
@@ -33,6 +35,9 @@ pub mod wit_svid;
 pub mod oidc;
 pub mod service_account;
 pub mod possession;
+pub mod token_verifier;
+#[cfg(feature = "http")]
+pub mod outgoing;
 pub mod source;
 #[cfg(feature = "workload-api")]
 pub mod workload_api;

@@ -4,6 +4,7 @@
 //! nothing can be read from it until whoever keeps the names of the past has looked (T-31, T-32).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use zt_core::danger;
 use zt_core::fault::Fault;
@@ -15,8 +16,11 @@ use crate::algorithm::sha256_of_parts;
 /// The name of something that counts once: a digest over what it is, who issued it, and its `jti`.
 ///
 /// Its size is fixed, and no two things share one by running into each other.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ReplayId([u8; 32]);
+#[derive(Clone, Copy)]
+pub struct ReplayId {
+    digest: [u8; 32],
+    holder: Option<[u8; 32]>,
+}
 
 impl ReplayId {
     pub(crate) fn of(kind: &str, issuer: &str, jti: &str) -> Self {
@@ -24,19 +28,47 @@ impl ReplayId {
     }
 
     pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
-        Self(sha256_of_parts(parts))
+        Self::from_bytes(sha256_of_parts(parts))
+    }
+
+    /// That of something which the holder of this key makes.
+    pub(crate) const fn made_by(self, holder: [u8; 32]) -> Self {
+        Self { holder: Some(holder), ..self }
     }
 
     /// The name with these bytes, such as a store gave back.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self { digest: bytes, holder: None }
     }
 
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.digest
+    }
+
+    /// The thumbprint of the key whose holder makes as many such names as they like, as those of DPoP
+    /// proofs; `None` where an issuer makes them, who is trusted anyway. A store that is bounded can
+    /// keep one holder from filling it.
+    #[must_use]
+    pub const fn holder(&self) -> Option<&[u8; 32]> {
+        self.holder.as_ref()
+    }
+}
+
+/// The bytes say everything: they are over the holder, too.
+impl PartialEq for ReplayId {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for ReplayId {}
+
+impl Hash for ReplayId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
     }
 }
 

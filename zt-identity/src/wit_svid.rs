@@ -224,7 +224,7 @@ impl WitSvidVerifier {
         let jws = Jws::parse(token, &PROFILE)?;
         let kid = jws.kid().ok_or(WitSvidError::NoKid)?;
         let payload = jws.unverified_payload()?;
-        let claims = Object::parse(&payload)?;
+        let claims = Object::parse_token(&payload)?;
         let id = SpiffeId::parse(claims::subject(&claims)?)?;
         check_signature(&jws, kid, &id, bundles)?;
         if claims.get("aud").is_some() {

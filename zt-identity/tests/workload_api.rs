@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 use zt_core::fault::Fault;
 use zt_core::spiffe::{SpiffeId, TrustDomain};
@@ -485,4 +486,128 @@ async fn a_feed_needs_a_runtime() {
     let agent = WorkloadApi::at(EndpointAddress::parse("tcp://127.0.0.1:1").unwrap());
     let outside = std::thread::spawn(move || agent.x509().is_err());
     assert!(outside.join().unwrap());
+}
+
+/// What an agent does.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Another identity, of so many seconds.
+    Good(u64),
+    Bad(MessageDefect),
+    Fail(AgentFault),
+    Cut,
+    /// The clock moves by so many seconds.
+    Clock(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let sent: Vec<_> = MessageDefect::ALL
+        .into_iter()
+        .filter(|defect| *defect != MessageDefect::TornFederatedBundles)
+        .collect();
+    let faults = [AgentFault::Denied, AgentFault::Unavailable, AgentFault::Internal];
+    prop_oneof![
+        3 => (300u64..3600).prop_map(Step::Good),
+        3 => proptest::sample::select(sent).prop_map(Step::Bad),
+        2 => proptest::sample::select(faults.to_vec()).prop_map(Step::Fail),
+        1 => Just(Step::Cut),
+        3 => (-1200i64..1800).prop_map(Step::Clock),
+    ]
+}
+
+/// Each step is waited for; meanwhile, and after it, what is served is what the model says.
+async fn drive(steps: &[Step]) {
+    let world = world().await;
+    // The clock may go back without reaching the time before the root.
+    world.clock.advance(Duration::from_secs(24 * 3600));
+    let mut n = 0;
+    let mut validity = serve_nth(&world, n, 3600);
+    let (feed, source) = world.x509().await;
+    for step in steps {
+        let now = world.clock.now();
+        if validity.check(now).is_err() {
+            n += 1;
+            validity = serve_nth(&world, n, 3600);
+        }
+        let path = format!("/w{n}");
+        until("served", || path_of(&source).as_deref() == Some(&path)).await;
+        let is_served = || path_of(&source).as_deref() == Some(&path);
+        let failed = || world.told.lock().unwrap().len();
+        let before = failed();
+        match *step {
+            Step::Good(lifetime) => {
+                n += 1;
+                validity = serve_nth(&world, n, lifetime);
+                let path = format!("/w{n}");
+                until("taken", || path_of(&source).as_deref() == Some(&path)).await;
+            }
+            Step::Bad(defect) => {
+                world.server.spoil(Some(defect));
+                until("refused", || failed() > before).await;
+                assert!(is_served(), "{defect:?}");
+                world.server.spoil(None);
+            }
+            Step::Fail(fault) => {
+                world.server.fail(Some(fault));
+                until("noticed", || {
+                    feed.problem()
+                        .is_some_and(|problem| !matches!(problem, WorkloadApiError::Message(_)))
+                })
+                .await;
+                let denied = fault == AgentFault::Denied;
+                until("what the model says", || is_served() != denied).await;
+                world.server.fail(None);
+            }
+            Step::Cut => world.server.cut(),
+            Step::Clock(by) => {
+                let by_secs = Duration::from_secs(by.unsigned_abs());
+                world.clock.set(if by < 0 {
+                    now.saturating_sub(by_secs)
+                } else {
+                    now.saturating_add(by_secs)
+                });
+            }
+        }
+        let material = source.current();
+        // Never one that has expired, and never half.
+        if let Ok(identity) = material.identity_at(world.clock.now()) {
+            assert!(identity.validity().check(world.clock.now()).is_ok());
+            let verifier = X509SvidVerifier::new();
+            assert!(
+                verifier.verify(identity.chain(), material.bundles(), world.clock.now()).is_ok()
+            );
+        }
+        if validity.check(world.clock.now()).is_err() {
+            assert!(material.identity_at(world.clock.now()).is_err());
+        }
+    }
+    // It always recovers.
+    let validity = serve_nth(&world, n + 1, 3600);
+    let path = format!("/w{}", n + 1);
+    until("recovered", || path_of(&source).as_deref() == Some(&path)).await;
+    assert_eq!(source.load().identity().unwrap().validity(), validity);
+    until("healthy", || feed.problem().is_none()).await;
+}
+
+fn serve_nth(world: &World, n: u32, lifetime: u64) -> zt_core::time::Validity {
+    let request = world.authority.request(&format!("/w{n}")).at(world.clock.now());
+    let identity = request.lasting(Duration::from_secs(lifetime)).identity().unwrap();
+    let validity = identity.validity();
+    world.server.serve([identity]);
+    validity
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn whatever_an_agent_does_the_last_good_identity_is_served_until_it_expires(
+        steps in proptest::collection::vec(step(), 1..10)
+    ) {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(drive(&steps));
+    }
 }

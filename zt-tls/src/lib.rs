@@ -12,7 +12,11 @@ mod resolver;
 pub mod health;
 pub mod connection;
 #[cfg(feature = "serve")]
+pub mod listen;
+#[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "federation")]
 pub mod federation;
 

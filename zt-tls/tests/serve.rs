@@ -33,7 +33,7 @@ use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::source::X509Source;
-use zt_tls::connection::{ChannelBinding, ClientStream};
+use zt_tls::connection::{AcceptorBuilder, ChannelBinding, ClientStream};
 use zt_tls::serve::{ConnectionRefused, Server};
 use zt_tls::{Acceptor, Connector};
 
@@ -95,14 +95,18 @@ struct World {
 }
 
 async fn start(configure: impl FnOnce(Server) -> Server) -> World {
+    start_with(|acceptor| acceptor.recheck_every(Duration::from_millis(20)), configure).await
+}
+
+async fn start_with(
+    accept: impl FnOnce(AcceptorBuilder) -> AcceptorBuilder,
+    configure: impl FnOnce(Server) -> Server,
+) -> World {
     let domain = TrustDomain::from_name("example.org").unwrap();
     let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
     let members = Authorizer::member_of(domain);
     let source = authority.source("/orders").unwrap();
-    let acceptor = Acceptor::builder(source.clone(), members.clone())
-        .recheck_every(Duration::from_millis(20))
-        .build()
-        .unwrap();
+    let acceptor = accept(Acceptor::builder(source.clone(), members.clone())).build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -188,6 +192,29 @@ async fn a_connection_ends_when_the_certificate_of_its_peer_does() {
 }
 
 /// A connection that speaks another protocol by now, one that gives back what it is sent.
+#[tokio::test]
+async fn a_connection_that_is_always_busy_loses_no_request_to_its_greatest_age() {
+    // The lead is a tenth of this, and more than a busy machine takes between two requests.
+    let age = Duration::from_secs(4);
+    let world = start_with(|acceptor| acceptor.max_age(age), |server| server).await;
+    let io = TokioIo::new(world.connect(Duration::from_secs(60), "h2").await);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let began = std::time::Instant::now();
+    let mut answered = 0_u32;
+    while sender.ready().await.is_ok() {
+        match sender.send_request(get("/")).await {
+            Ok(response) => drop(text(response).await),
+            // It was told to go away before it sent this one.
+            Err(error) => assert!(error.is_canceled(), "after {answered} answers: {error:?}"),
+        }
+        answered += 1;
+    }
+    connection.await.unwrap().unwrap();
+    assert!(answered > 1, "{answered}");
+    assert!(began.elapsed() > age / 2 && began.elapsed() < age + SOON, "{:?}", began.elapsed());
+}
+
 async fn upgraded(stream: ClientStream<TcpStream>) -> TokioIo<Upgraded> {
     let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection.with_upgrades());

@@ -120,12 +120,17 @@ impl AccessTokens {
             .verifier
             .verify(token, now)
             .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
+        self.check_revocations(&token, now)?;
+        Ok(token)
+    }
+
+    fn check_revocations(&self, token: &AccessToken, now: Timestamp) -> Result<(), Refusal> {
         if let Some(revocations) = &self.revocations {
             revocations
-                .check(&TokenNames::from(&*token), now)
+                .check(&TokenNames::from(token), now)
                 .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
         }
-        Ok(token)
+        Ok(())
     }
 
     fn with_binding(
@@ -168,7 +173,7 @@ fn found(
     let user = binding
         .user(&token)
         .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
-    let found = Found::from(user);
+    let found = Found::from(user).until(token.expires());
     Ok(match revocations {
         Some(revocations) => {
             found.with_standing(TokenStanding::new(token, Arc::clone(revocations)))
@@ -178,6 +183,19 @@ fn found(
 }
 
 impl VerifyToken for AccessTokens {
+    /// A verdict that is remembered. A proof is new with every request, so nothing is known of it.
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        let binding = match &self.possession {
+            Possession::Bearer => Binding::bearer(),
+            Possession::Certificate => Binding::certificate(presented.peer()),
+            Possession::Dpop(_) => return None,
+        };
+        let Verifier::Cached(verifier) = &self.verifier else { return None };
+        let token = verifier.remembered(presented.bearer().ok()?, now)?;
+        let checked = self.check_revocations(&token, now);
+        Some(checked.and_then(|()| found(&binding, token, self.revocations.as_ref())))
+    }
+
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
         let at_once = |binding: Binding| {
             Eventual::ready(self.with_binding(presented.bearer(), &binding, now))

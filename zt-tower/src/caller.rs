@@ -1,6 +1,9 @@
 //! Who calls, as a handler finds it in the request's extensions.
 
+use std::net::IpAddr;
+
 use zt_core::principal::{Principal, User, Workload};
+use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 /// The proven caller of a request: one value in its extensions (H-02), cheap to clone.
@@ -17,31 +20,58 @@ use zt_core::verified::Verified;
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller(Verified<Principal>);
+pub struct Caller {
+    principal: Verified<Principal>,
+    until: Timestamp,
+    source: Option<IpAddr>,
+}
 
 impl Caller {
     /// Everyone behind the request.
     pub const fn principal(&self) -> &Verified<Principal> {
-        &self.0
+        &self.principal
     }
 
     /// The workload that calls.
     #[must_use]
     pub fn workload(&self) -> &Workload {
-        self.0.workload()
+        self.principal.workload()
     }
 
     /// The user on whose behalf it calls.
     #[must_use]
     pub fn user(&self) -> Option<&User> {
-        self.0.user()
+        self.principal.user()
+    }
+
+    /// Until when this is proven at the latest: what goes on for longer has to prove it again.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// The address that a proxy forwards for, where one is
+    /// trusted to say so.
+    #[must_use]
+    pub const fn forwarded_from(&self) -> Option<IpAddr> {
+        self.source
+    }
+
+    /// The same, proven until this moment and no longer.
+    pub(crate) fn ends(self, until: Timestamp) -> Self {
+        Self { until: self.until.min(until), ..self }
+    }
+
+    pub(crate) const fn forwarded(mut self, source: Option<IpAddr>) -> Self {
+        self.source = source;
+        self
     }
 }
 
 /// For authentication of your own in front of [`Authorize`](crate::authorize::Authorize), and for
-/// tests of handlers.
+/// tests of handlers. It is proven for ever.
 impl From<Verified<Principal>> for Caller {
     fn from(principal: Verified<Principal>) -> Self {
-        Self(principal)
+        Self { principal, until: Timestamp::MAX, source: None }
     }
 }

@@ -9,11 +9,13 @@ use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
+use zt_identity::oidc::step_up::StepUp;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::possession::revocations::TokenStanding;
 
 use crate::credential::{self, Scheme};
-use crate::denial::{Denial, Refusal, Scope, StepUp};
+use crate::denial::{Denial, Refusal, Scope};
+use crate::workload_tokens::WorkloadDemand;
 
 /// Finds the user behind what a request presents.
 ///
@@ -25,6 +27,13 @@ use crate::denial::{Denial, Refusal, Scope, StepUp};
 /// What is known at once is [ready](Eventual::ready); what somebody else has to be asked for is
 /// [pending](Eventual::pending), and the request waits for it.
 pub trait VerifyToken: Send + Sync {
+    /// What is known of this token already, at no cost worth mentioning; `None` where it has to be
+    /// verified. What is known is not [limited](crate::limits).
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        let _ = (presented, now);
+        None
+    }
+
     /// The user of the token that is presented, or a [`Refusal`] with a reason out of a fixed set
     /// that holds nothing of the token.
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding;
@@ -38,6 +47,10 @@ pub trait VerifyToken: Send + Sync {
 }
 
 impl<V: VerifyToken + ?Sized> VerifyToken for Arc<V> {
+    fn known(&self, presented: &Presented<'_>, now: Timestamp) -> Option<Result<Found, Refusal>> {
+        (**self).known(presented, now)
+    }
+
     fn user(&self, presented: &Presented<'_>, now: Timestamp) -> Finding {
         (**self).user(presented, now)
     }
@@ -106,9 +119,16 @@ pub struct Found {
     pub(crate) user: Verified<User>,
     pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) standing: Option<TokenStanding>,
+    pub(crate) until: Timestamp,
 }
 
 impl Found {
+    /// Whose token counts until then: what goes on for longer, such as a stream, ends.
+    #[must_use]
+    pub fn until(self, until: Timestamp) -> Self {
+        Self { until, ..self }
+    }
+
     /// Puts this into the extensions of the request, for what goes on after it.
     #[must_use]
     pub fn with_standing(self, standing: TokenStanding) -> Self {
@@ -124,7 +144,7 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None, standing: None }
+        Self { user, dpop_nonce: None, standing: None, until: Timestamp::MAX }
     }
 }
 
@@ -136,6 +156,8 @@ pub enum Demand {
     Workload,
     /// The workload, and a user on whose behalf it calls.
     WorkloadAndUser(UserDemand),
+    /// A workload that a token names, whatever the connection proves.
+    WorkloadToken(WorkloadDemand),
 }
 
 /// What is demanded of a user.
@@ -174,7 +196,7 @@ impl UserDemand {
     /// Whether a user did and has what is demanded.
     pub(crate) fn check(&self, user: &User, now: Timestamp) -> Result<(), Refusal> {
         if let Some(step_up) = &self.step_up
-            && !step_up.is_met(user, now)
+            && !step_up.is_met(user.authentication(), now)
         {
             return Err(Refusal::new(Denial::StepUp(step_up.clone()), "step_up_needed"));
         }

@@ -9,7 +9,8 @@
 //! 2. the token is the one in the `Authorization` header, which was verified before;
 //! 3. the time and the nonce are those of this service.
 //!
-//! A proof that holds is admitted by the [`Replay`], once. A store that is down or full answers 503.
+//! A proof that holds is admitted by the [`Replay`], once. A store that is down or full answers 503,
+//! and so does one that has no room for more of this key.
 
 use std::sync::Arc;
 

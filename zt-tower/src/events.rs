@@ -8,8 +8,8 @@
 //! 1. the request is a `POST` with the content type of its specification and a body of at most
 //!    [`MAX_BODY`] bytes, which holds one token;
 //! 2. the token verifies (T-41);
-//! 3. it was not sent before; a security event that was is acknowledged once more and does nothing,
-//!    a logout token that was is refused;
+//! 3. it was not sent before; a security event that was does nothing and is answered as if it had not
+//!    been (RFC 8935 §2), a logout token that was is refused;
 //! 4. what it revokes could be passed on to everyone who shares it: where not, it may be sent again.
 //!
 //! | outcome | logout | event |

@@ -1,7 +1,8 @@
 //! Axum extractors for what the layers proved (feature `axum`).
 //!
 //! A handler takes the [`Caller`], the [`CallingWorkload`], the [`CallingUser`] or the
-//! [`Permitted`]. Where one is missing the service is wired wrongly, and the answer is 500: there
+//! [`Permitted`]; the [`Guard`], to ask about things that it finds; the [`CallLease`], to end with
+//! what let it begin. Where one is missing the service is wired wrongly, and the answer is 500: there
 //! is no anonymous caller, and no `Option` of one (H-02).
 //!
 //! ```
@@ -18,14 +19,14 @@
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use http::Request;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use zt_core::fault::Fault;
+use http::{HeaderValue, Request};
 use zt_core::principal::{User, Workload};
 
-use crate::authorize::Permitted;
+use crate::authorize::{CallLease, Guard, NotPermitted, Permitted};
 use crate::caller::Caller;
-use crate::denial::{Denial, Problem, Respond};
+use crate::denial::{Denial, NotWired, Problem, Respond, is_grpc};
 
 /// The workload that calls, proven.
 #[derive(Clone, Debug)]
@@ -39,7 +40,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = NotWired;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
-        parts.extensions.get().cloned().ok_or_else(|| NotWired::new("caller", parts))
+        let caller = parts.extensions.get().cloned();
+        caller.ok_or_else(|| of(NotWired::new("caller"), parts))
     }
 }
 
@@ -57,7 +59,8 @@ impl<S: Sync> FromRequestParts<S> for CallingUser {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotWired> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        caller.user().cloned().map(Self).ok_or_else(|| NotWired::new("user", parts))
+        let user = caller.user().cloned().map(Self);
+        user.ok_or_else(|| of(NotWired::new("user"), parts))
     }
 }
 
@@ -65,39 +68,48 @@ impl<S: Sync> FromRequestParts<S> for Permitted {
     type Rejection = NotWired;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
-        parts.extensions.get().cloned().ok_or_else(|| NotWired::new("permit", parts))
+        let permit = parts.extensions.get().cloned();
+        permit.ok_or_else(|| of(NotWired::new("permit"), parts))
     }
 }
 
-/// A handler asks for what no layer in front of it proves.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("no layer in front of this handler proves a {what}")]
-#[non_exhaustive]
-pub struct NotWired {
-    /// What is missing.
-    pub what: &'static str,
-    // Of the request, to answer it in its own protocol.
-    content_type: Option<http::HeaderValue>,
+impl<S: Sync> FromRequestParts<S> for Guard {
+    type Rejection = NotWired;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
+        Self::of(&parts.extensions).map_err(|error| of(error, parts))
+    }
 }
 
-impl NotWired {
-    fn new(what: &'static str, parts: &Parts) -> Self {
-        Self { what, content_type: parts.headers.get(http::header::CONTENT_TYPE).cloned() }
-    }
+impl<S: Sync> FromRequestParts<S> for CallLease {
+    type Rejection = NotWired;
 
-    /// Whose fault it is: the program's.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        Fault::Caller
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
+        Self::of(&parts.extensions).map_err(|error| of(error, parts))
     }
+}
+
+/// The error with the protocol of its request.
+fn of(error: NotWired, parts: &Parts) -> NotWired {
+    NotWired { is_grpc: is_grpc(&parts.headers), ..error }
 }
 
 impl IntoResponse for NotWired {
     fn into_response(self) -> Response {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        if let Some(content_type) = self.content_type {
-            parts.headers.insert(http::header::CONTENT_TYPE, content_type);
-        }
-        Respond::<Body>::respond(&Problem::default(), &Denial::Wiring, &parts)
+        answer(&Denial::Wiring, self.is_grpc)
     }
+}
+
+/// As [`Problem`] answers over HTTP.
+impl IntoResponse for NotPermitted {
+    fn into_response(self) -> Response {
+        answer(self.denial(), false)
+    }
+}
+
+fn answer(denial: &Denial, is_grpc: bool) -> Response {
+    let content_type = if is_grpc { "application/grpc" } else { "" };
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Respond::<Body>::respond(&Problem::default(), denial, &parts)
 }

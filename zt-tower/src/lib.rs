@@ -4,7 +4,10 @@
 pub mod denial;
 pub mod caller;
 pub mod credential;
+pub mod forwarded;
+pub mod limits;
 pub mod path;
+pub mod workload_tokens;
 pub mod demand;
 pub mod dpop;
 pub mod access_tokens;

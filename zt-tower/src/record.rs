@@ -20,6 +20,7 @@ use zt_core::request::{Context, TraceId};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
+use crate::caller::Caller;
 use crate::denial::{Denial, Refusal, Respond};
 
 /// Where records go.
@@ -61,14 +62,15 @@ impl Recording {
     }
 }
 
-/// What is known about a request before anyone was asked: the time, the address of the connection
-/// and the trace. Of these the client chose the trace alone, which correlates and proves nothing
+/// What is known about a request before anyone was asked: the time, the address of the connection, or
+/// the one that a trusted proxy forwards for, and the trace. Of these the client chose the trace alone, which correlates and proves nothing
 /// (H-10).
 pub(crate) fn context(parts: &Parts, now: Timestamp) -> Context {
     let mut context = Context::at(now);
-    if let Some(remote) = parts.extensions.get::<SocketAddr>() {
+    let remote = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+    if let Some(remote) = parts.extensions.get().and_then(Caller::forwarded_from).or(remote) {
         // One host is one address, whether the listener takes IPv4 alone or both.
-        context = context.from_source(remote.ip().to_canonical());
+        context = context.from_source(remote.to_canonical());
     }
     let mut traceparents = parts.headers.get_all("traceparent").iter();
     if let (Some(one), None) = (traceparents.next(), traceparents.next())

@@ -11,7 +11,10 @@ use crate::authenticate::{Authenticate, AuthenticateLayer};
 use crate::authorize::{Authorize, AuthorizeLayer, PathTargets, Targets};
 use crate::demand::{Demand, UserDemand, VerifyToken};
 use crate::denial::Problem;
+use crate::forwarded::Forwarded;
+use crate::limits::Limits;
 use crate::record::Recording;
+use crate::workload_tokens::{VerifyWorkload, WorkloadDemand};
 
 /// Authenticates, decides, records and answers: [`Authenticate`] around [`Authorize`].
 ///
@@ -65,8 +68,12 @@ impl ZeroTrust {
             demand: (),
             policy: (),
             recording: (),
-            targets: Arc::new(PathTargets),
-            clock: Arc::new(SystemClock),
+            settings: Settings {
+                targets: Arc::new(PathTargets),
+                clock: Arc::new(SystemClock),
+                forwarded: Forwarded::nobody(),
+                limits: Limits::default(),
+            },
             respond: Problem::default(),
         }
     }
@@ -88,9 +95,17 @@ pub struct Builder<D = (), P = (), Q = (), R = Problem> {
     demand: D,
     policy: P,
     recording: Q,
+    settings: Settings,
+    respond: R,
+}
+
+/// What has a default.
+#[derive(Clone)]
+struct Settings {
     targets: Arc<dyn Targets>,
     clock: Arc<dyn Clock>,
-    respond: R,
+    forwarded: Forwarded,
+    limits: Limits,
 }
 
 impl<P, Q, R> Builder<(), P, Q, R> {
@@ -104,18 +119,26 @@ impl<P, Q, R> Builder<(), P, Q, R> {
         self.demand(Demand::Workload)
     }
 
+    /// Demands a workload that is named by a token which these verify, and no certificate.
+    pub fn workload_tokens(
+        self,
+        tokens: impl VerifyWorkload + 'static,
+    ) -> Builder<Demand, P, Q, R> {
+        self.demand(Demand::WorkloadToken(WorkloadDemand::new(tokens)))
+    }
+
     /// Demands this.
     pub fn demand(self, demand: Demand) -> Builder<Demand, P, Q, R> {
-        let Self { policy, recording, targets, clock, respond, .. } = self;
-        Builder { demand, policy, recording, targets, clock, respond }
+        let Self { policy, recording, settings, respond, .. } = self;
+        Builder { demand, policy, recording, settings, respond }
     }
 }
 
 impl<D, Q, R> Builder<D, (), Q, R> {
     /// Asks this policy.
     pub fn policy<P: Decide + 'static>(self, policy: P) -> Builder<D, Arc<dyn Decide>, Q, R> {
-        let Self { demand, recording, targets, clock, respond, .. } = self;
-        Builder { demand, policy: Arc::new(policy), recording, targets, clock, respond }
+        let Self { demand, recording, settings, respond, .. } = self;
+        Builder { demand, policy: Arc::new(policy), recording, settings, respond }
     }
 }
 
@@ -131,28 +154,41 @@ impl<D, P, R> Builder<D, P, (), R> {
     }
 
     fn recording(self, recording: Recording) -> Builder<D, P, Recording, R> {
-        let Self { demand, policy, targets, clock, respond, .. } = self;
-        Builder { demand, policy, recording, targets, clock, respond }
+        let Self { demand, policy, settings, respond, .. } = self;
+        Builder { demand, policy, recording, settings, respond }
     }
 }
 
 impl<D, P, Q, R> Builder<D, P, Q, R> {
     /// Asks about these targets; [`PathTargets`] by default.
     pub fn targets(mut self, targets: impl Targets + 'static) -> Self {
-        self.targets = Arc::new(targets);
+        self.settings.targets = Arc::new(targets);
         self
     }
 
     /// Takes the time from `clock`; from the operating system by default.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Believes these peers what they say of the clients behind them; nobody by default.
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.settings.forwarded = forwarded;
+        self
+    }
+
+    /// Verifies no more than this at once and for each source; [`Limits::default`] by default. Every
+    /// layer that is built counts for itself, with its clones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
         self
     }
 
     /// Answers denials so; with [`Problem`] by default.
     pub fn respond<N>(self, respond: N) -> Builder<D, P, Q, N> {
-        let Self { demand, policy, recording, targets, clock, .. } = self;
-        Builder { demand, policy, recording, targets, clock, respond }
+        let Self { demand, policy, recording, settings, .. } = self;
+        Builder { demand, policy, recording, settings, respond }
     }
 }
 
@@ -160,12 +196,15 @@ impl<R: Clone> Builder<Demand, Arc<dyn Decide>, Recording, R> {
     /// The layer.
     #[must_use]
     pub fn build(self) -> ZeroTrust<R> {
+        let Settings { targets, clock, forwarded, limits } = self.settings;
         let authenticate = AuthenticateLayer::new(self.demand, self.recording.clone())
-            .clock(Arc::clone(&self.clock))
+            .forwarded(forwarded)
+            .limits(limits)
+            .clock(Arc::clone(&clock))
             .respond(self.respond.clone());
         let authorize = AuthorizeLayer::new(self.policy, self.recording)
-            .targets(self.targets)
-            .clock(self.clock)
+            .targets(targets)
+            .clock(clock)
             .respond(self.respond);
         ZeroTrust { authenticate, authorize }
     }

@@ -3,6 +3,7 @@
 mod case;
 mod growth;
 mod peers;
+mod together;
 
 use std::hint::black_box;
 use std::str::FromStr;
@@ -66,6 +67,7 @@ pub fn scenarios() -> Vec<Scenario> {
         }));
     }
     all.extend(growth::scenarios());
+    all.extend(together::scenarios());
     all
 }
 

@@ -119,6 +119,24 @@ impl Fetcher {
         Ok(self.send(request, &[StatusCode::OK, StatusCode::CREATED], &[JSON]).await?.into())
     }
 
+    /// Posts a form with these headers, and takes an answer in JSON that has one of these statuses.
+    /// Whether `url` may be told what is in it is for the caller to know.
+    pub(crate) async fn post_form(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        form: String,
+        statuses: &[StatusCode],
+    ) -> Result<Response<Bytes>, FetchError> {
+        let mut request = Request::post(url)
+            .body(form.into())
+            .map_err(|_| FetchError::Url { found: excerpt(url) })?;
+        *request.headers_mut() = headers;
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        request.headers_mut().insert(CONTENT_TYPE, form);
+        self.send(request, statuses, &[JSON]).await
+    }
+
     /// Sends a request, and takes an answer that has one of these statuses and types.
     pub(crate) async fn send(
         &self,

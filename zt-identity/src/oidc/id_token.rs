@@ -262,7 +262,7 @@ impl IdTokenVerifier {
         now: Timestamp,
     ) -> Result<Verified<IdToken>, IdTokenError> {
         let Signed { payload, algorithm, .. } = self.provider.signed(token, &PROFILE, now)?;
-        let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
+        let claims = Object::parse_token(&payload).map_err(SignedTokenError::from)?;
         claims::check_issuer(&claims, self.provider.issuer().as_str())?;
         self.audience.check(&claims)?;
         self.check_authorized_party(&claims)?;

@@ -55,7 +55,7 @@ impl Issuer {
         &self.0
     }
 
-    pub(super) fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.0.starts_with("http://")
     }
 
@@ -67,7 +67,7 @@ impl Issuer {
 
     /// Whether an endpoint of this issuer, such as that of its keys, may be at `url`: over `https`, or from this machine
     /// when the issuer is there too.
-    pub(super) fn admits_keys_at(&self, url: &str) -> bool {
+    pub(crate) fn admits_keys_at(&self, url: &str) -> bool {
         let visible = url.bytes().all(|byte| byte.is_ascii_graphic());
         let host = |rest| !authority(rest).is_empty() && !authority(rest).contains('@');
         let allowed = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {

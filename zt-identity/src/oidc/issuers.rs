@@ -122,7 +122,7 @@ impl Issuers {
             return only.verify(token, now);
         }
         let payload = unverified_payload(token)?;
-        let claims = Object::parse(&payload)?;
+        let claims = Object::parse_token(&payload)?;
         let facts = self.verifier_of(&claims)?.verify_read(token, &claims, now)?;
         Ok(AccessTokenVerifier::verified(facts, payload))
     }

@@ -114,7 +114,7 @@ impl LogoutTokenVerifier {
         now: Timestamp,
     ) -> Result<Unadmitted<LogoutToken>, EventTokenError> {
         let payload = self.client.signed(token, TYPE, now)?;
-        let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
+        let claims = Object::parse_token(&payload).map_err(SignedTokenError::from)?;
         self.client.check(&claims)?;
         let (issued_at, expires) = self.times(&claims, now)?;
         let (events, jti) = occurrence(&claims)?;

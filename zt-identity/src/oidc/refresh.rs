@@ -22,10 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_rustls::ConfigBuilderExt;
-use rustls::crypto::ring;
+use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -40,6 +38,7 @@ use crate::oidc::discovery::keys_url;
 use crate::oidc::fetch::{FetchError, Fetcher, HttpClient};
 use crate::oidc::issuer::Issuer;
 use crate::oidc::published::Published;
+use crate::oidc::transport::{TlsError, Transport};
 
 /// RFC 7517 §8.5.2, and what most issuers say instead.
 const KEY_SET_TYPES: &[&str] = &["application/jwk-set+json", "application/json"];
@@ -56,10 +55,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct RefreshOptions {
     clock: Arc<dyn Clock>,
-    tls: Option<ClientConfig>,
-    client: Option<Arc<dyn HttpClient>>,
+    transport: Transport,
     discovery_url: Option<Arc<str>>,
-    timeout: Duration,
     time_to_live: Duration,
     stale_if_error: Duration,
     unknown_key_interval: Duration,
@@ -69,10 +66,8 @@ impl Default for RefreshOptions {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
-            tls: None,
-            client: None,
+            transport: Transport::default(),
             discovery_url: None,
-            timeout: Duration::from_secs(5),
             time_to_live: Duration::from_secs(600),
             stale_if_error: Duration::from_secs(3600),
             unknown_key_interval: Duration::from_secs(30),
@@ -90,7 +85,7 @@ impl RefreshOptions {
     /// How the server is authenticated, instead of by the root certificates of this machine, or by
     /// nobody for an issuer [on it](Issuer::loopback).
     pub fn tls(mut self, config: ClientConfig) -> Self {
-        self.tls = Some(config);
+        self.transport = self.transport.tls(config);
         self
     }
 
@@ -103,20 +98,14 @@ impl RefreshOptions {
         self,
         roots: impl IntoIterator<Item = CertificateDer<'r>>,
     ) -> Result<Self, DiscoverError> {
-        let mut store = RootCertStore::empty();
-        for root in roots {
-            store.add(root.into_owned()).map_err(tls_error)?;
-        }
-        if store.is_empty() {
-            return Err(tls_error(rustls::Error::General("no root".into())));
-        }
-        Ok(self.tls(builder()?.with_root_certificates(store).with_no_client_auth()))
+        let transport = self.transport.roots(roots)?;
+        Ok(Self { transport, ..self })
     }
 
     /// Fetches by this client, instead of by one of our own; how it authenticates the server is
     /// its own affair then.
     pub fn client(mut self, client: impl HttpClient + 'static) -> Self {
-        self.client = Some(Arc::new(client));
+        self.transport = self.transport.client(client);
         self
     }
 
@@ -129,7 +118,7 @@ impl RefreshOptions {
 
     /// How long one document may take, 5 s unless stated otherwise.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.transport = self.transport.timeout(timeout);
         self
     }
 
@@ -162,17 +151,13 @@ impl RefreshOptions {
 
     /// What fetches the documents of this issuer.
     pub(super) fn fetcher(&self, issuer: &Issuer) -> Result<Fetcher, DiscoverError> {
-        Ok(match (&self.client, &self.tls) {
-            (Some(client), _) => Fetcher::with_client(Arc::clone(client), self.timeout),
-            (None, Some(tls)) => Fetcher::new(tls.clone(), self.timeout),
-            (None, None) => Fetcher::new(default_tls(issuer)?, self.timeout),
-        })
+        Ok(self.transport.fetcher(issuer.is_loopback())?)
     }
 
     /// How long one document may take.
     #[cfg(feature = "login")]
     pub(super) const fn patience(&self) -> Duration {
-        self.timeout
+        self.transport.patience()
     }
 
     /// How long keys are fresh that their server calls fresh for this long.
@@ -213,25 +198,6 @@ impl Drop for Refresh {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn default_tls(issuer: &Issuer) -> Result<ClientConfig, DiscoverError> {
-    let builder = if issuer.is_loopback() {
-        builder()?.with_root_certificates(RootCertStore::empty())
-    } else {
-        builder()?.with_native_roots().map_err(tls_error)?
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, DiscoverError> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)
-}
-
-fn tls_error(error: impl std::error::Error + Send + Sync + 'static) -> DiscoverError {
-    DiscoverError::Tls(Arc::new(error))
 }
 
 struct Refresher {
@@ -315,6 +281,12 @@ pub enum DiscoverError {
     /// The root certificates, given ones or those of this machine, cannot be used.
     #[error("the root certificates cannot be used")]
     Tls(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<TlsError> for DiscoverError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error.0)
+    }
 }
 
 impl DiscoverError {

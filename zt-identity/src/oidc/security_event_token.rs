@@ -109,7 +109,7 @@ impl SecurityEventTokenVerifier {
         now: Timestamp,
     ) -> Result<Unadmitted<SecurityEventToken>, EventTokenError> {
         let payload = self.recipient.signed(token, TYPE, now)?;
-        let claims = Object::parse(&payload).map_err(SignedTokenError::from)?;
+        let claims = Object::parse_token(&payload).map_err(SignedTokenError::from)?;
         self.recipient.check(&claims)?;
         let issued_at = self.check_times(&claims, now)?;
         let (events, jti) = occurrence(&claims)?;

@@ -67,7 +67,7 @@ pub const WAYS: usize = 4;
 pub struct CachedAccessTokenVerifier {
     issuers: Issuers,
     // INVARIANT: every verdict in it is one of a verifier of these issuers.
-    cache: Arc<VerdictCache>,
+    cache: Arc<VerdictCache<Verified<AccessToken>>>,
     max_age: Duration,
 }
 
@@ -110,6 +110,13 @@ impl CachedAccessTokenVerifier {
         &self.issuers
     }
 
+    /// The token, where it is remembered that it was good and that counts at `now` still. Nothing is
+    /// verified.
+    #[must_use]
+    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
+        if token.len() > MAX_LEN { None } else { self.known(&self.cache.name(token), now) }
+    }
+
     /// Verifies a token at `now`, or remembers that it was good.
     ///
     /// # Errors
@@ -129,7 +136,7 @@ impl CachedAccessTokenVerifier {
         }
         let verified = self.issuers.verify(token, now)?;
         let until = verified.expires();
-        self.cache.insert(Verdict { name, token: verified.clone(), since: now, until });
+        self.cache.insert(Verdict { name, value: verified.clone(), since: now, until });
         Ok(verified)
     }
 
@@ -143,64 +150,71 @@ impl CachedAccessTokenVerifier {
 
 type Name = [u8; 32];
 
-/// That a token was good.
-struct Verdict {
-    name: Name,
-    token: Verified<AccessToken>,
-    since: Timestamp,
-    until: Timestamp,
+/// What is known of a token.
+pub(crate) struct Verdict<V> {
+    pub(crate) name: Name,
+    pub(crate) value: V,
+    pub(crate) since: Timestamp,
+    pub(crate) until: Timestamp,
 }
 
 /// What a verdict is judged by.
-struct Moment {
-    now: Timestamp,
-    max_age: Duration,
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    pub(crate) max_age: Duration,
 }
 
-impl Verdict {
+impl<V> Verdict<V> {
     fn counts(&self, at: &Moment) -> bool {
         let until = self.until.min(self.since.saturating_add(at.max_age));
         self.since <= at.now && at.now < until
     }
 }
 
-type Set = [ArcSwapOption<Verdict>; WAYS];
+type Set<V> = [ArcSwapOption<Verdict<V>>; WAYS];
 
-struct VerdictCache {
+pub(crate) struct VerdictCache<V> {
     key: MacKey,
     // INVARIANT: not empty.
-    sets: Box<[Set]>,
+    sets: Box<[Set<V>]>,
 }
 
-impl VerdictCache {
-    fn new(capacity: usize) -> Result<Self, NoRandomness> {
+impl<V: Clone> VerdictCache<V> {
+    pub(crate) fn new(capacity: usize) -> Result<Self, NoRandomness> {
         let count = capacity.clamp(1, MAX_CAPACITY).div_ceil(WAYS);
         let sets = (0..count).map(|_| Set::default()).collect();
         Ok(Self { key: MacKey::random()?, sets })
     }
 
-    fn name(&self, token: &str) -> Name {
+    /// Another cache of the same size, in which a token has the same name.
+    #[cfg(feature = "http")]
+    pub(crate) fn with_the_same_names<W>(&self) -> VerdictCache<W> {
+        let sets = self.sets.iter().map(|_| Set::default()).collect();
+        VerdictCache { key: self.key.clone(), sets }
+    }
+
+    pub(crate) fn name(&self, token: &str) -> Name {
         self.key.mac(token.as_bytes())
     }
 
     /// The one set that a verdict of this name can be in. Names are random, so sets fill evenly.
-    fn set(&self, name: &Name) -> Option<&Set> {
+    fn set(&self, name: &Name) -> Option<&Set<V>> {
         let number = name.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))?;
         let count = u64::try_from(self.sets.len()).ok()?;
         self.sets.get(usize::try_from(number.checked_rem(count)?).ok()?)
     }
 
-    fn get(&self, name: &Name, at: &Moment) -> Option<Verified<AccessToken>> {
+    pub(crate) fn get(&self, name: &Name, at: &Moment) -> Option<V> {
         self.set(name)?.iter().find_map(|slot| {
             let slot = slot.load();
             let verdict = slot.as_ref().filter(|verdict| verdict.name == *name)?;
-            verdict.counts(at).then(|| verdict.token.clone())
+            verdict.counts(at).then(|| verdict.value.clone())
         })
     }
 
     /// Takes the place of a verdict on the same token, or an empty place, or that of the token that
     /// expires first. Of two at the same moment one may be lost, and is made again.
-    fn insert(&self, verdict: Verdict) {
+    pub(crate) fn insert(&self, verdict: Verdict<V>) {
         let Some(set) = self.set(&verdict.name) else { return };
         let place = set.iter().min_by_key(|slot| {
             slot.load().as_ref().map(|other| (other.name != verdict.name, other.until)).map_or(
@@ -214,7 +228,7 @@ impl VerdictCache {
     }
 }
 
-impl fmt::Debug for VerdictCache {
+impl<V> fmt::Debug for VerdictCache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let capacity = self.sets.len().saturating_mul(WAYS);
         f.debug_struct("VerdictCache").field("capacity", &capacity).finish_non_exhaustive()

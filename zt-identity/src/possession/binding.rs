@@ -8,7 +8,8 @@
 //! - [`Binding::certificate`]: the token's `cnf` names the certificate of this very connection,
 //!   by `x5t#S256` (RFC 8705 §3, T-30). A token that is bound to nothing is refused.
 //! - [`Binding::dpop`]: the token's `cnf` names the key of the proof that came with this request, by
-//!   `jkt` (RFC 9449 §6.1, T-31). A token that is bound to nothing is refused.
+//!   `jkt` (RFC 9449 §6.1, T-31), and the proof was verified beside this very token (§4.3, `ath`). A
+//!   token that is bound to nothing is refused.
 //!
 //! A workload has a connection of its own to be known by. Where it has none and sends a JWT-SVID or
 //! a service account's token instead, [`Binding::workload`] and [`Binding::service_account`] make
@@ -60,7 +61,7 @@ pub struct Binding(How);
 enum How {
     Bearer,
     Certificate { sha256: [u8; 32] },
-    Key { thumbprint: [u8; 32], certificate: Option<[u8; 32]> },
+    Key { thumbprint: [u8; 32], token: [u8; 32], certificate: Option<[u8; 32]> },
 }
 
 impl Binding {
@@ -76,19 +77,24 @@ impl Binding {
         Self(How::Certificate { sha256: sha256(peer.leaf()) })
     }
 
-    /// Only the holder of this proof's key is its user, which the token names. The proof has to be
-    /// the one that came with this very request and token; it was verified against both.
+    /// Only the holder of this proof's key is its user, which the token names, and only of the token
+    /// that the proof was verified beside: another one of the same key is refused. That the proof came
+    /// with this very request is what it was verified against.
     #[must_use]
     pub fn dpop(proof: &Verified<DpopProof>) -> Self {
-        Self(How::Key { thumbprint: *proof.key_thumbprint(), certificate: None })
+        Self(How::Key {
+            thumbprint: *proof.key_thumbprint(),
+            token: *proof.token_sha256(),
+            certificate: None,
+        })
     }
 
     /// And where the token names a certificate too, only the peer of this connection.
     #[must_use]
     pub fn over(self, peer: &Verified<Peer>) -> Self {
         match self.0 {
-            How::Key { thumbprint, .. } => {
-                Self(How::Key { thumbprint, certificate: Some(sha256(peer.leaf())) })
+            How::Key { thumbprint, token, .. } => {
+                Self(How::Key { thumbprint, token, certificate: Some(sha256(peer.leaf())) })
             }
             How::Bearer | How::Certificate { .. } => self,
         }
@@ -103,8 +109,9 @@ impl Binding {
         match &self.0 {
             How::Bearer => check_unbound(token.confirmation())?,
             How::Certificate { sha256 } => check_certificate(token.confirmation(), sha256)?,
-            How::Key { thumbprint, certificate } => {
+            How::Key { thumbprint, token: proven, certificate } => {
                 check_key(token.confirmation(), thumbprint, certificate.as_ref())?;
+                check_token(token.sha256(), proven)?;
             }
         }
         #[expect(
@@ -203,6 +210,11 @@ fn check_key(
     }
 }
 
+/// RFC 9449 §4.3. Whoever has seen a proof has seen its token, so comparing needs no care.
+fn check_token(token: Option<&[u8; 32]>, proven: &[u8; 32]) -> Result<(), BindingError> {
+    if token == Some(proven) { Ok(()) } else { Err(BindingError::OtherToken) }
+}
+
 /// A confirmation of whose methods each can be checked.
 fn supported(confirmation: Option<&Confirmation>) -> Result<&Confirmation, BindingError> {
     let confirmation = confirmation.ok_or(BindingError::Unbound)?;
@@ -243,6 +255,9 @@ pub enum BindingError {
     /// The token is bound to another key than that of the proof.
     #[error("the token is bound to another key")]
     OtherKey,
+    /// The proof was verified beside another token, which is bound to the same key.
+    #[error("the proof is for another token")]
+    OtherToken,
 }
 
 impl BindingError {
@@ -265,6 +280,7 @@ impl BindingError {
             Self::OtherCertificate => "token_of_another_connection",
             Self::KeyNotProven => "token_key_not_proven",
             Self::OtherKey => "token_of_another_key",
+            Self::OtherToken => "proof_of_another_token",
         }
     }
 }
@@ -293,22 +309,26 @@ mod tests {
     }
 
     fn token(cnf: &str) -> Verified<AccessToken> {
+        sent(cnf).1
+    }
+
+    /// As text, and verified.
+    fn sent(cnf: &str) -> (String, Verified<AccessToken>) {
         let issuer = minted::Issuer::new();
         let claims = format!(
             r#"{{"iss":"https://issuer.example","aud":"orders","sub":"alice","exp":2000,
                 "email":"a@example.com","email_verified":true{cnf}}}"#
         );
-        AccessTokenVerifier::builder("https://issuer.example")
+        let text = issuer.sign(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#, claims);
+        let token = AccessTokenVerifier::builder("https://issuer.example")
             .unwrap()
             .audience("orders")
             .keys(IssuerKeys::fixed(JwkSet::parse(issuer.jwks().as_bytes()).unwrap()))
             .build()
             .unwrap()
-            .verify(
-                &issuer.sign(r#"{"alg":"EdDSA","typ":"at+jwt","kid":"k1"}"#, claims),
-                Timestamp::from_secs(1000),
-            )
-            .unwrap()
+            .verify(&text, Timestamp::from_secs(1000))
+            .unwrap();
+        (text, token)
     }
 
     fn bound_to(leaf: &[u8], more: &str) -> Verified<AccessToken> {
@@ -436,9 +456,10 @@ mod tests {
 
     const KEY: [u8; 32] = [9; 32];
 
-    fn proof(key: [u8; 32]) -> Verified<DpopProof> {
+    /// By this key, beside this token.
+    fn proof(key: [u8; 32], token: &str) -> Verified<DpopProof> {
         #[expect(clippy::disallowed_methods, reason = "a proof for tests")]
-        danger::verified(DpopProof::of_key(key))
+        danger::verified(DpopProof::new(key, sha256(token.as_bytes())))
     }
 
     fn jkt(key: [u8; 32]) -> String {
@@ -447,9 +468,9 @@ mod tests {
 
     #[test]
     fn a_token_that_is_bound_to_a_key_has_a_user_with_a_proof_of_that_key_only() {
-        let bound = token(&format!(r#","cnf":{{{}}}"#, jkt(KEY)));
-        assert!(Binding::dpop(&proof(KEY)).user(&bound).is_ok());
-        let other = Binding::dpop(&proof([8; 32])).user(&bound);
+        let (text, bound) = sent(&format!(r#","cnf":{{{}}}"#, jkt(KEY)));
+        assert!(Binding::dpop(&proof(KEY, &text)).user(&bound).is_ok());
+        let other = Binding::dpop(&proof([8; 32], &text)).user(&bound);
         assert_eq!(other, Err(BindingError::OtherKey));
         assert_eq!(Binding::bearer().user(&bound), Err(BindingError::Bound));
         let certificate = Binding::certificate(&peer(b"leaf")).user(&bound);
@@ -457,24 +478,42 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_is_worth_nothing_with_another_token_of_the_same_key() {
+        let (first, bound) = sent(&format!(r#","cnf":{{{}}}"#, jkt(KEY)));
+        let (second, other) = sent(&format!(r#","scope":"admin","cnf":{{{}}}"#, jkt(KEY)));
+        for (proven, token, good) in [(&first, &bound, true), (&second, &other, true)]
+            .into_iter()
+            .chain([(&first, &other, false), (&second, &bound, false)])
+        {
+            let proof = proof(KEY, proven);
+            for binding in [Binding::dpop(&proof), Binding::dpop(&proof).over(&peer(b"leaf"))] {
+                let user = binding.user(token).map(|_| ());
+                assert_eq!(user, if good { Ok(()) } else { Err(BindingError::OtherToken) });
+            }
+        }
+    }
+
+    #[test]
     fn a_proof_is_worth_nothing_with_a_token_that_is_not_bound_to_a_key() {
-        for token in [token(""), bound_to(b"leaf", "")] {
-            let refused = Binding::dpop(&proof(KEY)).over(&peer(b"leaf")).user(&token);
+        for (text, token) in [sent(""), (String::new(), bound_to(b"leaf", ""))] {
+            let refused = Binding::dpop(&proof(KEY, &text)).over(&peer(b"leaf")).user(&token);
             assert_eq!(refused, Err(BindingError::Unbound));
         }
-        let unknown = token(&format!(r#","cnf":{{{},"future":1}}"#, jkt(KEY)));
+        let (text, unknown) = sent(&format!(r#","cnf":{{{},"future":1}}"#, jkt(KEY)));
         let method = "future".into();
-        let refused = Binding::dpop(&proof(KEY)).user(&unknown);
+        let refused = Binding::dpop(&proof(KEY, &text)).user(&unknown);
         assert_eq!(refused, Err(BindingError::UnsupportedConfirmation { method }));
     }
 
     #[test]
     fn a_token_that_is_bound_to_a_key_and_a_certificate_needs_both() {
-        let both = bound_to(b"leaf", &format!(",{}", jkt(KEY)));
-        assert!(Binding::dpop(&proof(KEY)).over(&peer(b"leaf")).user(&both).is_ok());
+        let digest = minted::base64url(sha256(b"leaf"));
+        let (text, both) = sent(&format!(r#","cnf":{{"x5t#S256":"{digest}",{}}}"#, jkt(KEY)));
+        let proof = proof(KEY, &text);
+        assert!(Binding::dpop(&proof).over(&peer(b"leaf")).user(&both).is_ok());
         let refused = |binding: Binding| binding.user(&both).unwrap_err();
-        assert_eq!(refused(Binding::dpop(&proof(KEY))), BindingError::OtherCertificate);
-        let elsewhere = Binding::dpop(&proof(KEY)).over(&peer(b"other"));
+        assert_eq!(refused(Binding::dpop(&proof)), BindingError::OtherCertificate);
+        let elsewhere = Binding::dpop(&proof).over(&peer(b"other"));
         assert_eq!(refused(elsewhere), BindingError::OtherCertificate);
         assert_eq!(refused(Binding::certificate(&peer(b"leaf"))), BindingError::KeyNotProven);
         assert_eq!(refused(Binding::bearer()), BindingError::Bound);

@@ -6,13 +6,18 @@
 //!    of any number at the same time, one gets `true`;
 //! 2. the name stays there until the thing would be refused anyway;
 //! 3. a store that is full refuses what is new, and never forgets what still counts;
-//! 4. a store that cannot be asked, or does not answer in time, admits nothing.
+//! 4. a store that cannot be asked, or does not answer in time, admits nothing;
+//! 5. in memory, the holder of a key, who makes names at will, has fewer of them there the less room
+//!    is left, and the last room is for those who have none: one key fills three eighths of a store, and
+//!    fifty that take what they can leave room for others.
 //!
-//! [`MemoryReplayStore`] is for one process. Where several replicas serve one URL they have to
+//! [`MemoryReplayStore`] is for one process; how many keys somebody gets tokens for is up to the
+//! issuer. Where several replicas serve one URL they have to
 //! share a store, or each of them admits the same thing once: feature `redis`.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,6 +50,9 @@ pub enum ReplayStoreError {
     /// There is no room, and what is there still counts.
     #[error("the replay store is full")]
     Full,
+    /// There is room, and none for more of the one who made this: others get in.
+    #[error("the replay store has no more room for names of one holder")]
+    ShareFull,
     /// The store cannot be reached, or does not answer in time.
     #[error("the replay store is not available: {reason}")]
     Unavailable {
@@ -65,6 +73,7 @@ impl ReplayStoreError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Full => "replay_store_full",
+            Self::ShareFull => "replay_share_full",
             Self::Unavailable { .. } => "replay_store_unavailable",
         }
     }
@@ -97,7 +106,10 @@ impl Replay {
         Self(Arc::new(store))
     }
 
-    /// Remembers up to about as many names as this in the memory of this process.
+    /// Remembers up to about as many names as this in the memory of this process, three eighths of
+    /// them of one key at most. A proof of DPoP is remembered for a
+    /// [window](crate::possession::dpop::DEFAULT_WINDOW) after it was made: make it three times as
+    /// many as there are proofs in that time, where one client may send most of them.
     #[must_use]
     pub fn in_memory(capacity: usize) -> Self {
         Self::new(MemoryReplayStore::new(capacity))
@@ -171,7 +183,8 @@ const FORGOTTEN_AT_ONCE: usize = 2;
 /// Remembers names in the memory of this process.
 ///
 /// It is divided into shards with a lock each. A name has one shard, by its bits, which are those
-/// of a digest; where that is full of names that still count, what is new is refused.
+/// of a digest; where that is full of names that still count, what is new is refused. So is a name of
+/// a [holder](ReplayId::holder) whose part of the shard is the square of the part that is left.
 pub struct MemoryReplayStore {
     // INVARIANT: not empty.
     shards: Box<[Mutex<Shard>]>,
@@ -182,8 +195,17 @@ pub struct MemoryReplayStore {
 struct Shard {
     // INVARIANT: the names in the heap are those in the set, each once, but for those that were
     // removed from the set by name.
-    names: HashSet<ReplayId>,
+    names: HashSet<[u8; 32]>,
     by_end: BinaryHeap<Reverse<End>>,
+    // INVARIANT: of each holder in the heap, how many names of theirs are there.
+    held: HashMap<Holder, usize>,
+}
+
+/// The first bytes of a thumbprint: two that share them share their room.
+type Holder = [u8; 8];
+
+fn holder(id: &ReplayId) -> Option<Holder> {
+    id.holder()?.first_chunk().copied()
 }
 
 /// Ordered by time first.
@@ -191,6 +213,7 @@ struct Shard {
 struct End {
     until: Timestamp,
     name: [u8; 32],
+    holder: Option<Holder>,
 }
 
 impl MemoryReplayStore {
@@ -246,14 +269,26 @@ impl Shard {
         capacity: usize,
     ) -> Result<bool, ReplayStoreError> {
         self.forget_what_is_over(now);
-        if self.names.contains(id) {
+        let name = *id.as_bytes();
+        if self.names.contains(&name) {
             return Ok(false);
         }
-        if self.names.len() >= capacity {
+        let room = capacity.saturating_sub(self.names.len());
+        if room == 0 {
             return Err(ReplayStoreError::Full);
         }
-        self.names.insert(*id);
-        self.by_end.push(Reverse(End { until, name: *id.as_bytes() }));
+        let holder = holder(id);
+        if let Some(holder) = holder {
+            let held = self.held.entry(holder).or_default();
+            // Greedy holders, one after the other, leave 1/2, 1/4, 1/8 where each may have as much as is
+            // left, and about 1/2, 1/3, 1/4 where it is the square.
+            if held.saturating_mul(capacity) >= room.saturating_mul(room) {
+                return Err(ReplayStoreError::ShareFull);
+            }
+            *held = held.saturating_add(1);
+        }
+        self.names.insert(name);
+        self.by_end.push(Reverse(End { until, name, holder }));
         Ok(true)
     }
 
@@ -263,16 +298,37 @@ impl Shard {
             if now <= first.until {
                 return;
             }
-            let name = first.name;
+            let (name, holder) = (first.name, first.holder);
             self.by_end.pop();
-            self.names.remove(&ReplayId::from_bytes(name));
+            self.names.remove(&name);
+            self.let_go(holder);
+        }
+    }
+
+    /// One name of theirs is gone.
+    fn let_go(&mut self, holder: Option<Holder>) {
+        let Some(Entry::Occupied(mut held)) = holder.map(|holder| self.held.entry(holder)) else {
+            return;
+        };
+        *held.get_mut() = held.get().saturating_sub(1);
+        if *held.get() == 0 {
+            held.remove();
         }
     }
 
     fn remove(&mut self, id: &ReplayId) {
-        if self.names.remove(id) {
-            self.by_end.retain(|Reverse(end)| end.name != *id.as_bytes());
+        if !self.names.remove(id.as_bytes()) {
+            return;
         }
+        let mut holder = None;
+        self.by_end.retain(|Reverse(end)| {
+            let stays = end.name != *id.as_bytes();
+            if !stays {
+                holder = end.holder;
+            }
+            stays
+        });
+        self.let_go(holder);
     }
 }
 
@@ -331,6 +387,48 @@ mod tests {
         assert_eq!(store.insert(&id(2), after(20), after(11)), Ok(false));
     }
 
+    fn of(holder: u8, n: u32) -> ReplayId {
+        ReplayId::of("test", &holder.to_string(), &n.to_string()).made_by([holder; 32])
+    }
+
+    /// Sends until no more is taken, and says how much was.
+    fn fill(store: &MemoryReplayStore, holder: u8) -> u32 {
+        let refused = (0..).find(|n| store.insert(&of(holder, *n), after(60), NOW) != Ok(true));
+        let n = refused.unwrap();
+        let answer = store.insert(&of(holder, n), after(60), NOW);
+        assert_eq!(answer, Err(ReplayStoreError::ShareFull));
+        n
+    }
+
+    #[test]
+    fn one_key_cannot_lock_the_others_out() {
+        for capacity in [1_000, 100_000] {
+            let store = MemoryReplayStore::new(capacity);
+            let all = u32::try_from(capacity).unwrap();
+            let first = fill(&store, 1);
+            assert!(first <= all * 39 / 100 && first > all * 30 / 100, "{first}");
+            // What it has sent counts once still.
+            assert_eq!(store.insert(&of(1, 0), after(60), NOW), Ok(false));
+            let second = fill(&store, 2);
+            assert!(second > all * 12 / 100, "{second}");
+            // An issuer is not held to a share.
+            assert_eq!(store.insert(&id(1), after(60), NOW), Ok(true));
+            let others: u32 = (3..=50).map(|holder| fill(&store, holder)).sum();
+            assert!(first + second + others < all);
+            assert_eq!(store.insert(&of(99, 0), after(60), NOW), Ok(true));
+        }
+    }
+
+    #[test]
+    fn a_share_is_free_again_when_its_names_are_over_or_forgotten() {
+        let store = MemoryReplayStore::new(100);
+        let first = fill(&store, 1);
+        store.remove(&of(1, 0)).into_ready().unwrap().unwrap();
+        assert_eq!(store.insert(&of(1, first), after(60), NOW), Ok(true));
+        let later = |n: u32| store.insert(&of(1, first + n), after(200), after(61));
+        assert!((1..=30).all(|n| later(n) == Ok(true)));
+    }
+
     #[test]
     fn a_store_without_room_admits_nothing() {
         let store = MemoryReplayStore::new(0);
@@ -374,6 +472,40 @@ mod tests {
     }
 
     proptest! {
+        /// Against a list of what counts: nobody who has nothing there is refused for what others
+        /// have, as long as there is room, and nobody has as much as half.
+        #[test]
+        fn a_holder_is_refused_for_what_they_have_alone(
+            steps in proptest::collection::vec((0u8..4, 0u32..40, 0u64..2), 1..200),
+        ) {
+            const CAPACITY: usize = 12;
+            let store = MemoryReplayStore::new(CAPACITY);
+            let mut known: Vec<(u8, u32, Timestamp)> = Vec::new();
+            let mut now = NOW;
+            for (holder, n, pause) in steps {
+                now = now.saturating_add(Duration::from_secs(pause));
+                let until = now.saturating_add(Duration::from_secs(20));
+                let has = known.iter().filter(|(one, ..)| *one == holder).count();
+                let counts = known.iter().any(|(a, b, end)| (*a, *b) == (holder, n) && now <= *end);
+                match store.insert(&of(holder, n), until, now) {
+                    Ok(true) => {
+                        prop_assert!(!counts);
+                        known.retain(|(a, b, _)| (*a, *b) != (holder, n));
+                        known.push((holder, n, until));
+                    }
+                    Ok(false) => prop_assert!(counts || has > 0),
+                    Err(ReplayStoreError::ShareFull) => prop_assert!(!counts && has > 0),
+                    Err(error) => {
+                        prop_assert_eq!(error, ReplayStoreError::Full);
+                        prop_assert_eq!(store.len(), CAPACITY);
+                    }
+                }
+                let held = lock(&store.shards[0]).held.clone();
+                prop_assert!(held.values().all(|held| (1..CAPACITY / 2).contains(held)));
+                prop_assert_eq!(held.values().sum::<usize>(), store.len());
+            }
+        }
+
         /// Against a list of everything that was ever inserted.
         #[test]
         fn no_name_is_admitted_twice_while_it_counts(

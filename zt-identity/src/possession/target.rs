@@ -78,6 +78,47 @@ impl PublicBaseError {
     }
 }
 
+/// Scheme, host and port of a URL, in their one spelling.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    https: bool,
+    host: Box<str>,
+    port: u16,
+}
+
+#[cfg(feature = "http")]
+impl Origin {
+    /// That of this URL; `None` for what is none, and where there is user information.
+    pub(crate) fn of(url: &str) -> Option<Self> {
+        let Normal { https, host, port, .. } = Normal::parse(url)?;
+        Some(Self { https, host: host.into(), port })
+    }
+
+    /// The one that this URL is: it has nothing behind the port but a slash.
+    pub(crate) fn exactly(url: &str) -> Option<Self> {
+        let normal = Normal::parse(url).filter(|_| !url.contains(['?', '#']));
+        normal.filter(|normal| normal.path == "/").and_then(|_| Self::of(url))
+    }
+
+    pub(crate) const fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Plain HTTP on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        !self.https && matches!(&*self.host, "localhost" | "127.0.0.1" | "[::1]")
+    }
+}
+
+#[cfg(feature = "http")]
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
 /// A URL in its one spelling, without query and fragment.
 #[derive(Debug, PartialEq, Eq)]
 struct Normal<'u> {

@@ -182,7 +182,7 @@ impl Rules {
         payload: &[u8],
         now: Timestamp,
     ) -> Result<ServiceAccountToken, ServiceAccountError> {
-        let claims = Object::parse(payload).map_err(SignedTokenError::from)?;
+        let claims = Object::parse_token(payload).map_err(SignedTokenError::from)?;
         check_no_legacy(&claims)?;
         claims::check_issuer(&claims, issuer.as_str())?;
         self.audience.check(&claims)?;

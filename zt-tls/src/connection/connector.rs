@@ -125,6 +125,20 @@ impl Connector {
         Arc::clone(&self.config)
     }
 
+    /// The same connector, which offers `protocols` if it offered none so far.
+    #[cfg(feature = "client")]
+    pub(crate) fn or_alpn(self, protocols: &[&[u8]]) -> Self {
+        if self.config.alpn_protocols.is_empty() { self.with_alpn(protocols) } else { self }
+    }
+
+    /// The same connector, which offers `protocols`.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_alpn(mut self, protocols: &[&[u8]]) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        self
+    }
+
     /// The clock that handshakes are judged by.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {

@@ -42,6 +42,10 @@
 mod acceptor;
 mod connector;
 mod error;
+#[cfg(any(feature = "client", feature = "serve"))]
+mod frames;
+#[cfg(any(feature = "client", feature = "serve"))]
+mod farewell;
 mod settings;
 #[cfg(feature = "tokio")]
 mod standing;
@@ -58,3 +62,5 @@ pub use crate::verifier::Refused;
 
 #[cfg(feature = "serve")]
 pub(crate) use self::acceptor::let_alert_arrive;
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) use self::farewell::Farewell;

@@ -33,6 +33,7 @@ pub(super) struct Connections {
 /// What a stream holds of its connection.
 pub(super) struct Watched {
     pub(super) lease: Lease,
+    pub(super) retires: Instant,
     pub(super) grace: Duration,
     pub(super) _open: Open,
 }
@@ -75,11 +76,14 @@ impl Connections {
             Some(_) | None => (self.lasting.max_age, Ended::MaxAge),
         };
         let lasts = lasts.saturating_sub(self.jitter.of(lasts));
+        let began = Instant::now();
+        let lead = lasts.checked_div(10).unwrap_or(lasts).min(self.lasting.grace);
+        let retires = began.checked_add(lasts.saturating_sub(lead)).unwrap_or(began);
         let peer = proof.as_ref().map(|(_, peer, _)| peer.clone());
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
         let support = Connection {
             until: now.saturating_add(lasts),
-            began: Instant::now(),
+            began,
             lasts,
             over,
             proof: proof.map(|(verifier, peer, standing)| Proof {
@@ -94,7 +98,7 @@ impl Connections {
         let lease = self.leases.grant(support).map_err(HandshakeError::Unwatched)?;
         self.counts.admitted(peer.as_ref());
         let open = Open(Arc::clone(&self.counts));
-        Ok(Watched { lease, grace: self.lasting.grace, _open: open })
+        Ok(Watched { lease, retires, grace: self.lasting.grace, _open: open })
     }
 }
 

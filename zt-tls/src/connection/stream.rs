@@ -29,6 +29,7 @@ pub struct Stream<T, P> {
     tls: T,
     peer: P,
     lease: Lease,
+    retires: std::time::Instant,
     // One for each direction, as two tasks may wait for them.
     reads: Break,
     writes: Break,
@@ -37,9 +38,9 @@ pub struct Stream<T, P> {
 
 impl<T, P> Stream<T, P> {
     pub(super) fn new(tls: T, peer: P, watched: Watched) -> Self {
-        let Watched { lease, grace, _open } = watched;
+        let Watched { lease, retires, grace, _open } = watched;
         let (reads, writes) = (Break::new(&lease, grace), Break::new(&lease, grace));
-        Self { tls, peer, lease, reads, writes, _open }
+        Self { tls, peer, lease, retires, reads, writes, _open }
     }
 
     /// The other end, as its handshake proved it.
@@ -51,6 +52,14 @@ impl<T, P> Stream<T, P> {
     #[must_use]
     pub const fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// When to begin to take leave of the peer, so that none of its requests meets the end of the
+    /// lease by age: as long before that as the grace, at most a tenth of the lease. `serve` tells
+    /// HTTP/2 peers to go away then, and closes connections of HTTP/1.1 after the request under way.
+    #[must_use]
+    pub const fn retires(&self) -> std::time::Instant {
+        self.retires
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`serve`] takes any tower service, an axum `Router` among them. Each request that reaches it
 //! carries, in its extensions, the [`Verified<Peer>`](zt_core::peer::Peer) of its connection, the
-//! [`SocketAddr`] that the connection came from, and the [`Lease`](zt_core::lease::Lease) of the
+//! [`SocketAddr`](std::net::SocketAddr) that the connection came from, and the [`Lease`](zt_core::lease::Lease) of the
 //! connection, for handlers that go on for long. An acceptor whose clients may leave their
 //! certificate out serves those without a peer.
 //!
@@ -14,17 +14,15 @@
 //! ([`connection`](crate::connection) says when): requests that begin after that are refused, h2
 //! peers are told to go away (GOAWAY), what is under way has the grace to finish, and then the
 //! connection breaks. A connection that was upgraded to another protocol ends no later (M-09).
+//! Where the end is known before, as that by age is, peers are told before it, so that a connection
+//! that is always busy loses no request.
 
-mod handshakes;
-mod silence;
 mod with_peer;
 
 use std::fmt;
 use std::future::{Future, pending};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -33,33 +31,19 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
 use tower_service::Service;
 use zt_core::lease::Ended;
 use zt_core::peer::Peer;
 use zt_core::verified::Verified;
 
-use self::handshakes::{Handshakes, Place};
-use self::silence::Silence;
-use self::with_peer::{Facts, WithPeer};
-use crate::connection::{Acceptor, Client, HandshakeError, ServerStream, let_alert_arrive};
-use crate::events::Reason;
+use self::with_peer::WithPeer;
+use crate::connection::{Acceptor, Client};
+pub use crate::listen::ConnectionRefused;
+use crate::listen::{Arrival, Door, Listener, Silence, limits};
 
-/// How long a handshake may take: what a peer across the world on a bad line needs, twice over.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at once: at 0.4 ms each, more than a core finishes in a second.
-const MAX_HANDSHAKES: usize = 1_024;
-/// Handshakes of one source under way at once: an eighth of all.
-const MAX_HANDSHAKES_OF_A_SOURCE: usize = 128;
-/// Connections that are open at once: half of a megabyte of certificates, and as a rule fewer than
-/// there are file descriptors.
-const MAX_CONNECTIONS: usize = 10_000;
-/// How long the headers of an HTTP/1.1 request may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to leave a listener alone that has run out of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
 const HTTP2_PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
@@ -88,101 +72,27 @@ where
     Server::new(acceptor).serve(listener, service, pending()).await
 }
 
-type OnRefused = Arc<dyn Fn(SocketAddr, &ConnectionRefused) + Send + Sync>;
-
 /// A server with its limits.
 #[derive(Clone)]
 pub struct Server<P = Verified<Peer>> {
-    acceptor: Acceptor<P>,
-    handshake_timeout: Duration,
-    max_handshakes: usize,
-    max_handshakes_of_a_source: usize,
-    max_connections: usize,
-    header_timeout: Duration,
-    channel_bindings: bool,
-    on_refused: Option<OnRefused>,
+    door: Door<P>,
 }
+
+limits!(Server);
 
 impl<P: Client> Server<P> {
     /// A server for the connections of `acceptor`. It offers `h2` and `http/1.1`, unless the
     /// acceptor was told to offer something else (ALPN, RFC 7301).
     #[must_use]
     pub fn new(acceptor: Acceptor<P>) -> Self {
-        Self {
-            acceptor: acceptor.or_alpn(&[b"h2", b"http/1.1"]),
-            handshake_timeout: HANDSHAKE_TIMEOUT,
-            max_handshakes: MAX_HANDSHAKES,
-            max_handshakes_of_a_source: MAX_HANDSHAKES_OF_A_SOURCE,
-            max_connections: MAX_CONNECTIONS,
-            header_timeout: HEADER_TIMEOUT,
-            channel_bindings: false,
-            on_refused: None,
-        }
-    }
-
-    /// Gives a handshake this long; 10 seconds by default.
-    #[must_use]
-    pub const fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.handshake_timeout = limit;
-        self
-    }
-
-    /// Does at most this many handshakes at once; 1,024 by default, at least 1. Beyond that, the
-    /// source with the most of them loses its oldest to whoever comes.
-    #[must_use]
-    pub fn max_handshakes(mut self, handshakes: usize) -> Self {
-        self.max_handshakes = handshakes.max(1);
-        self
-    }
-
-    /// Does at most this many handshakes of one source at once, and refuses further ones; 128 by
-    /// default, at least 1. A source is an IPv4 address or an IPv6 network of 64 bits: behind a
-    /// proxy that passes bytes on, all clients are one source.
-    #[must_use]
-    pub fn max_handshakes_of_a_source(mut self, handshakes: usize) -> Self {
-        self.max_handshakes_of_a_source = handshakes.max(1);
-        self
-    }
-
-    /// Has at most this many connections open at once, those in a handshake among them, and refuses
-    /// further ones; 10,000 by default, at least 1.
-    #[must_use]
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
-        self
+        Self { door: Door::new(acceptor) }
     }
 
     /// Ends a connection whose peer says nothing for this long after the handshake, or, in HTTP/1.1,
     /// takes longer than this for the headers of a request that it began; 30 seconds by default.
     #[must_use]
     pub const fn header_timeout(mut self, limit: Duration) -> Self {
-        self.header_timeout = limit;
-        self
-    }
-
-    /// Gives the requests under way this long when a connection, or the server, ends; what the
-    /// acceptor says by default, which is 10 seconds.
-    #[must_use]
-    pub fn grace(mut self, limit: Duration) -> Self {
-        self.acceptor = self.acceptor.with_grace(limit);
-        self
-    }
-
-    /// Puts the [`ChannelBinding`](crate::connection::ChannelBinding) of its connection into each
-    /// request, for credentials that are bound to one (RFC 9266). It costs 2 µs a connection.
-    #[must_use]
-    pub const fn channel_bindings(mut self) -> Self {
-        self.channel_bindings = true;
-        self
-    }
-
-    /// Calls this for every connection that is refused, to log or count it.
-    #[must_use]
-    pub fn on_refused(
-        mut self,
-        hook: impl Fn(SocketAddr, &ConnectionRefused) + Send + Sync + 'static,
-    ) -> Self {
-        self.on_refused = Some(Arc::new(hook));
+        self.door.header_timeout = limit;
         self
     }
 
@@ -207,31 +117,17 @@ impl<P: Client> Server<P> {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let handshakes = Handshakes::new(self.max_handshakes, self.max_handshakes_of_a_source);
-        let connections = Arc::new(Semaphore::new(self.max_connections));
+        let mut listener = Listener::through(self.door.clone(), listener);
         let (ending, ended) = watch::channel(());
         let mut shutdown = pin!(shutdown);
         loop {
-            let (stream, from) = tokio::select! {
+            let arrival = tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                accepted = next(&listener) => accepted,
-            };
-            let (place, permit) = match self.enter(from, &handshakes, &connections) {
-                Ok(entered) => entered,
-                Err(refused) => {
-                    self.refuse(from, &refused);
-                    continue;
-                }
+                arrival = listener.arrival() => arrival,
             };
             let (server, service, ended) = (self.clone(), service.clone(), ended.clone());
-            tokio::spawn(async move {
-                let _permit = permit;
-                match server.handshake(stream, place).await {
-                    Ok(stream) => server.run(stream, from, service, ended).await,
-                    Err(refused) => server.refuse(from, &refused),
-                }
-            });
+            tokio::spawn(async move { server.run(arrival, service, ended).await });
         }
         drop(listener);
         drop(ended);
@@ -241,62 +137,9 @@ impl<P: Client> Server<P> {
         Ok(())
     }
 
-    fn enter(
-        &self,
-        from: SocketAddr,
-        handshakes: &Handshakes,
-        connections: &Arc<Semaphore>,
-    ) -> Result<(Place, OwnedSemaphorePermit), ConnectionRefused> {
-        let permit = Arc::clone(connections)
-            .try_acquire_owned()
-            .map_err(|_| ConnectionRefused::TooManyConnections { most: self.max_connections })?;
-        let most = self.max_handshakes_of_a_source;
-        let place = handshakes.enter(from).ok_or(ConnectionRefused::TooManyHandshakes { most })?;
-        Ok((place, permit))
-    }
-
-    fn refuse(&self, from: SocketAddr, refused: &ConnectionRefused) {
-        // The acceptor has counted those whose handshake failed.
-        if let Some(reason) = refused.reason() {
-            self.acceptor.counts().refused(reason, refused);
-        }
-        if let Some(hook) = &self.on_refused {
-            hook(from, refused);
-        }
-    }
-
-    /// Does a handshake and gives its place to the next, before a refused peer is heard out.
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-        mut place: Place,
-    ) -> Result<ServerStream<TcpStream, P>, ConnectionRefused> {
-        // Answers are small and late bytes cost a round trip; a socket without the option works too.
-        let _ = stream.set_nodelay(true);
-        let limit = self.handshake_timeout;
-        let outcome = tokio::select! {
-            outcome = timeout(limit, self.acceptor.shake_hands(stream)) => outcome,
-            _ = &mut place.lost => return Err(ConnectionRefused::GaveWay),
-        };
-        drop(place);
-        match outcome {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err((error, refused))) => {
-                let_alert_arrive(refused).await;
-                Err(ConnectionRefused::Handshake(error))
-            }
-            Err(_elapsed) => Err(ConnectionRefused::TimedOut { limit }),
-        }
-    }
-
     /// Serves one connection until the peer leaves, its lease ends or the server does.
-    async fn run<S, B>(
-        &self,
-        stream: ServerStream<TcpStream, P>,
-        from: SocketAddr,
-        service: S,
-        mut ended: watch::Receiver<()>,
-    ) where
+    async fn run<S, B>(&self, arrival: Arrival<P>, service: S, mut ended: watch::Receiver<()>)
+    where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Into<BoxError>,
@@ -304,13 +147,14 @@ impl<P: Client> Server<P> {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        let Arrival { stream, connected, permit: _permit } = arrival;
         let lease = stream.lease().clone();
-        let Ok(facts) = self.facts(&stream, from) else { return };
-        let service = WithPeer { inner: service, facts: Arc::new(facts) };
+        let service = WithPeer { inner: service, connected };
         let builder = self.http(stream.alpn());
         let (held, holds) = watch::channel(());
-        let stream = TokioIo::new(Silence::new(stream, holds, self.header_timeout));
-        let grace = self.acceptor.grace();
+        let mut leave = pin!(sleep_until(stream.retires().into()));
+        let stream = TokioIo::new(Silence::new(stream, holds, self.door.header_timeout));
+        let grace = self.door.acceptor.grace();
         let mut over = pin!(async {
             tokio::select! {
                 _why = lease.ended() => {}
@@ -320,13 +164,20 @@ impl<P: Client> Server<P> {
         {
             let service = TowerToHyperService::new(service);
             let mut connection = pin!(builder.serve_connection_with_upgrades(stream, service));
-            tokio::select! {
-                _outcome = &mut connection => {}
-                () = &mut over => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = timeout(grace, connection).await;
-                    lease.end(Ended::Closed);
-                    return;
+            let mut leaves = false;
+            loop {
+                tokio::select! {
+                    _outcome = &mut connection => break,
+                    () = &mut leave, if !leaves => {
+                        leaves = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = &mut over => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = timeout(grace, connection).await;
+                        lease.end(Ended::Closed);
+                        return;
+                    }
                 }
             }
         }
@@ -339,21 +190,6 @@ impl<P: Client> Server<P> {
         lease.end(Ended::Closed);
     }
 
-    fn facts(
-        &self,
-        stream: &ServerStream<TcpStream, P>,
-        from: SocketAddr,
-    ) -> Result<Facts, rustls::Error> {
-        let binding = if self.channel_bindings { Some(stream.channel_binding()?) } else { None };
-        Ok(Facts {
-            peer: stream.peer().proven().cloned(),
-            from,
-            lease: stream.lease().clone(),
-            binding,
-            clock: Arc::clone(self.acceptor.clock()),
-        })
-    }
-
     fn http(&self, alpn: Option<&[u8]>) -> auto::Builder<TokioExecutor> {
         // HTTP/2 is spoken where both ends agreed on it (RFC 9113 §3.2), and not guessed from what a
         // peer says first.
@@ -362,7 +198,7 @@ impl<P: Client> Server<P> {
             _ => auto::Builder::new(TokioExecutor::new()).http1_only(),
         };
         let (interval, limit) = HTTP2_PING;
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.header_timeout);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.door.header_timeout);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -374,77 +210,6 @@ impl<P: Client> Server<P> {
 
 impl<P> fmt::Debug for Server<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("acceptor", &self.acceptor)
-            .field("handshake_timeout", &self.handshake_timeout)
-            .field("max_handshakes", &self.max_handshakes)
-            .field("max_handshakes_of_a_source", &self.max_handshakes_of_a_source)
-            .field("max_connections", &self.max_connections)
-            .field("header_timeout", &self.header_timeout)
-            .finish_non_exhaustive()
+        f.debug_struct("Server").field("door", &self.door).finish()
     }
-}
-
-/// Why a connection ended before its first request. The peer learns an alert, or nothing.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectionRefused {
-    /// The handshake failed.
-    #[error(transparent)]
-    Handshake(HandshakeError),
-    /// The handshake took too long.
-    #[error("the handshake took longer than {limit:?}")]
-    TimedOut {
-        /// How long it had.
-        limit: Duration,
-    },
-    /// The handshake had waited longest when there were too many, and gave its place to another.
-    #[error("the handshake gave its place to another")]
-    GaveWay,
-    /// Its source has as many handshakes under way as one may have.
-    #[error("its source has {most} handshakes under way")]
-    TooManyHandshakes {
-        /// How many it may have.
-        most: usize,
-    },
-    /// There are as many connections as there may be.
-    #[error("there are {most} connections")]
-    TooManyConnections {
-        /// How many there may be.
-        most: usize,
-    },
-}
-
-impl ConnectionRefused {
-    /// Why, where that is not in the handshake itself.
-    const fn reason(&self) -> Option<Reason> {
-        match self {
-            Self::Handshake(_) => None,
-            Self::TimedOut { .. } | Self::GaveWay => Some(Reason::TooSlow),
-            Self::TooManyHandshakes { .. } | Self::TooManyConnections { .. } => {
-                Some(Reason::TooMany)
-            }
-        }
-    }
-}
-
-/// The next connection.
-async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_of_one_connection(&error) => {}
-            // Out of file descriptors or memory: others will give some back.
-            Err(_error) => sleep(ACCEPT_RETRY).await,
-        }
-    }
-}
-
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-    )
 }

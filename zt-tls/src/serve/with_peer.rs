@@ -1,37 +1,23 @@
-//! What every request of one connection carries.
+//! Equips the requests of one connection.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Request;
 use pin_project_lite::pin_project;
 use tower_service::Service;
-use zt_core::lease::{Ended, Lease};
-use zt_core::peer::Peer;
-use zt_core::time::Clock;
-use zt_core::verified::Verified;
+use zt_core::lease::Ended;
 
 use super::BoxError;
-use crate::connection::ChannelBinding;
+use crate::listen::Connected;
 
 /// Puts peer, address and lease into every request of one connection, and refuses requests once the
 /// lease has ended.
 #[derive(Clone, Debug)]
 pub(super) struct WithPeer<S> {
     pub(super) inner: S,
-    pub(super) facts: Arc<Facts>,
-}
-
-#[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) peer: Option<Verified<Peer>>,
-    pub(super) from: SocketAddr,
-    pub(super) lease: Lease,
-    pub(super) binding: Option<ChannelBinding>,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) connected: Connected,
 }
 
 impl<S, B> Service<Request<B>> for WithPeer<S>
@@ -48,20 +34,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let facts = &*self.facts;
-        if let Err(ended) = facts.lease.check(facts.clock.now()) {
-            return Answer::Refused { ended };
+        match self.connected.equip(&mut request) {
+            Ok(()) => Answer::Asked { future: self.inner.call(request) },
+            Err(ended) => Answer::Refused { ended },
         }
-        let extensions = request.extensions_mut();
-        if let Some(peer) = &facts.peer {
-            extensions.insert(peer.clone());
-        }
-        extensions.insert(facts.from);
-        extensions.insert(facts.lease.clone());
-        if let Some(binding) = facts.binding {
-            extensions.insert(binding);
-        }
-        Answer::Asked { future: self.inner.call(request) }
     }
 }
 

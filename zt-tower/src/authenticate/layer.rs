@@ -1,11 +1,12 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use tower_layer::Layer;
 use zt_core::lease::Lease;
 use zt_core::peer::Peer;
+use zt_core::principal::Principal;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
@@ -13,16 +14,21 @@ use zt_identity::possession::revocations::TokenStanding;
 
 use super::Authenticate;
 use crate::caller::Caller;
-use crate::credential::authorization;
+use crate::credential::{self, Scheme, authorization};
 use crate::demand::{Demand, Found, Presented, UserDemand};
 use crate::denial::{Denial, Problem, Refusal};
+use crate::forwarded::{Forwarded, strip};
+use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
+use crate::workload_tokens::WorkloadDemand;
 
 /// Wraps a service in [`Authenticate`].
 #[derive(Clone, Debug)]
 pub struct AuthenticateLayer<R = Problem> {
     demand: Demand,
     clock: Arc<dyn Clock>,
+    forwarded: Forwarded,
+    limiter: Limiter,
     pub(super) recording: Recording,
     pub(super) respond: Arc<R>,
 }
@@ -34,6 +40,8 @@ impl AuthenticateLayer {
         Self {
             demand,
             clock: Arc::new(SystemClock),
+            forwarded: Forwarded::nobody(),
+            limiter: Limiter::new(Limits::default()),
             recording: recording.into(),
             respond: Arc::default(),
         }
@@ -48,47 +56,129 @@ impl<R> AuthenticateLayer<R> {
         self
     }
 
+    /// Believes these peers what they say of the clients behind them; nobody by default.
+    #[must_use]
+    pub fn forwarded(mut self, forwarded: Forwarded) -> Self {
+        self.forwarded = forwarded;
+        self
+    }
+
+    /// Verifies no more than this at once and for each source; [`Limits::default`] by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limiter = Limiter::new(limits);
+        self
+    }
+
+    /// Takes out what names who calls, as far as nobody vouches for it.
+    pub(super) fn strip(&self, parts: &mut Parts) {
+        let keeps_addresses = self.forwarded.keeps_addresses(parts.extensions.get());
+        strip(&mut parts.headers, keeps_addresses);
+    }
+
     /// Answers refusals so; with [`Problem`] by default.
     #[must_use]
     pub fn respond<Q>(self, respond: Q) -> AuthenticateLayer<Q> {
-        let Self { demand, clock, recording, .. } = self;
-        AuthenticateLayer { demand, clock, recording, respond: Arc::new(respond) }
+        let Self { demand, clock, forwarded, limiter, recording, .. } = self;
+        let respond = Arc::new(respond);
+        AuthenticateLayer { demand, clock, forwarded, limiter, recording, respond }
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Rules 1 to 6, or rules 1 to 4 and what has to be awaited for the fifth.
+    /// Rules 1 to 7, or rules 1 to 5 and what has to be awaited for the sixth.
     pub(super) fn caller(&self, parts: &Parts, now: Timestamp) -> Authentication {
-        let demand = match &self.demand {
-            Demand::Workload => None,
-            Demand::WorkloadAndUser(demand) => Some(demand),
+        let authentication = match &self.demand {
+            Demand::Workload => self.workload(parts, now),
+            Demand::WorkloadAndUser(demand) => self
+                .user(demand, parts, now)
+                .map_err(|refusal| demand.tokens().challenge(refusal, now)),
+            Demand::WorkloadToken(demand) => self.workload_token(demand, parts, now),
         };
-        let refused = |refusal| {
-            Eventual::ready(Err(match demand {
-                None => refusal,
-                Some(demand) => demand.tokens().challenge(refusal, now),
-            }))
-        };
-        let (peer, authorization) = match peer_and_authorization(parts, now) {
-            Ok(both) => both,
-            Err(refusal) => return refused(refusal),
-        };
-        let Some(demand) = demand else {
-            return Eventual::ready(Ok(Authenticated::workload(peer)));
-        };
-        let Some(authorization) = authorization else {
-            return refused(Refusal::new(Denial::NoCredential, "no_credential"));
-        };
-        let finding = demand.tokens().user(&Presented::new(authorization, peer, parts), now);
-        match finding.into_ready() {
-            Ok(found) => Eventual::ready(authenticated(demand, peer, found, now)),
+        authentication.unwrap_or_else(|refusal| Eventual::ready(Err(refusal)))
+    }
+
+    fn workload(&self, parts: &Parts, now: Timestamp) -> Result<Authentication, Refusal> {
+        let peer = demanded_peer(parts, now)?;
+        authorization(&parts.headers)?;
+        let caller = self.client(peer, parts)?.caller(peer);
+        Ok(Eventual::ready(Ok(Authenticated { caller, dpop_nonce: None, standing: None })))
+    }
+
+    fn user(
+        &self,
+        demand: &UserDemand,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Authentication, Refusal> {
+        let peer = demanded_peer(parts, now)?;
+        let authorization = demanded_authorization(&parts.headers)?;
+        let client = self.client(peer, parts)?;
+        let presented = Presented::new(authorization, peer, parts);
+        if let Some(found) = demand.tokens().known(&presented, now) {
+            return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
+        }
+        let verification = self.begin(parts, now)?;
+        Ok(match demand.tokens().user(&presented, now).into_ready() {
+            Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
             Err(finding) => {
                 let (demand, peer) = (demand.clone(), peer.clone());
-                finding.map(move |found| authenticated(&demand, &peer, found, now))
+                finding.map(move |found| {
+                    drop(verification);
+                    with_user(&demand, &peer, client, found, now)
+                })
             }
-        }
+        })
+    }
+
+    fn workload_token(
+        &self,
+        demand: &WorkloadDemand,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Authentication, Refusal> {
+        let peer = current_peer(parts, now)?;
+        let authorization = demanded_authorization(&parts.headers)?;
+        let token = credential::token(authorization, Scheme::Bearer)?;
+        let source = match peer {
+            Some(peer) => self.forwarded.address(peer, &parts.headers)?,
+            None => None,
+        };
+        let (demand, peer) = (demand.clone(), peer.cloned());
+        let verification = self.begin(parts, now)?;
+        Ok(demand.workload(token, now).map(move |found| {
+            drop(verification);
+            let found = found?;
+            demand.check(&found, peer.as_ref())?;
+            let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
+            Ok(Authenticated { caller, dpop_nonce: None, standing: None })
+        }))
+    }
+
+    fn begin(&self, parts: &Parts, now: Timestamp) -> Result<Verification, Refusal> {
+        let peer = parts.extensions.get::<Verified<Peer>>().map(|peer| &**peer);
+        let address = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+        self.limiter.begin(peer, address, now)
+    }
+
+    /// Rule 5.
+    fn client(&self, peer: &Verified<Peer>, parts: &Parts) -> Result<Client, Refusal> {
+        let principal = self.forwarded.client(peer, &parts.headers)?;
+        Ok(Client { principal, source: self.forwarded.address(peer, &parts.headers)? })
+    }
+}
+
+/// The workload that calls over a connection: its peer, or one that the peer speaks for.
+struct Client {
+    principal: Verified<Principal>,
+    source: Option<IpAddr>,
+}
+
+impl Client {
+    fn caller(self, peer: &Peer) -> Caller {
+        Caller::from(self.principal).ends(peer.not_after()).forwarded(self.source)
     }
 }
 
@@ -103,16 +193,11 @@ pub(super) struct Authenticated {
     pub(super) standing: Option<TokenStanding>,
 }
 
-impl Authenticated {
-    fn workload(peer: &Verified<Peer>) -> Self {
-        Self { caller: peer.principal().into(), dpop_nonce: None, standing: None }
-    }
-}
-
-/// Rule 6.
-fn authenticated(
+/// Rule 7.
+fn with_user(
     demand: &UserDemand,
-    peer: &Verified<Peer>,
+    peer: &Peer,
+    client: Client,
     found: Result<Found, Refusal>,
     now: Timestamp,
 ) -> Result<Authenticated, Refusal> {
@@ -120,10 +205,11 @@ fn authenticated(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, standing } =
+    let Found { user, dpop_nonce, standing, until } =
         found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
-    let caller = peer.principal().on_behalf_of(user).into();
-    Ok(Authenticated { caller, dpop_nonce, standing })
+    let Client { principal, source } = client;
+    let client = Client { principal: principal.on_behalf_of(user), source };
+    Ok(Authenticated { caller: client.caller(peer).ends(until), dpop_nonce, standing })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
@@ -134,14 +220,12 @@ impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
     }
 }
 
-/// Rules 1 to 3.
-fn current_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusal> {
+/// Rules 1 and 3: of a peer that there may be.
+fn current_peer(parts: &Parts, now: Timestamp) -> Result<Option<&Verified<Peer>>, Refusal> {
     let Some(peer) = parts.extensions.get::<Verified<Peer>>() else {
-        return Err(if parts.extensions.get::<SocketAddr>().is_some() {
-            Refusal::new(Denial::NoCredential, "no_peer")
-        } else {
-            Refusal::new(Denial::Wiring, "no_connection_layer")
-        });
+        let wired = parts.extensions.get::<SocketAddr>().is_some();
+        let not_wired = Refusal::new(Denial::Wiring, "no_connection_layer");
+        return if wired { Ok(None) } else { Err(not_wired) };
     };
     if now > peer.not_after() {
         return Err(Refusal::new(Denial::NoCredential, "peer_expired"));
@@ -149,13 +233,15 @@ fn current_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusa
     if parts.extensions.get::<Lease>().is_some_and(|lease| lease.check(now).is_err()) {
         return Err(Refusal::new(Denial::NoCredential, "peer_not_supported"));
     }
-    Ok(peer)
+    Ok(Some(peer))
 }
 
-/// Rules 1 to 4.
-fn peer_and_authorization(
-    parts: &Parts,
-    now: Timestamp,
-) -> Result<(&Verified<Peer>, Option<&HeaderValue>), Refusal> {
-    Ok((current_peer(parts, now)?, authorization(&parts.headers)?))
+/// Rules 1 to 3.
+fn demanded_peer(parts: &Parts, now: Timestamp) -> Result<&Verified<Peer>, Refusal> {
+    current_peer(parts, now)?.ok_or(Refusal::new(Denial::NoCredential, "no_peer"))
+}
+
+/// Rule 4, and that there is one.
+fn demanded_authorization(headers: &HeaderMap) -> Result<&HeaderValue, Refusal> {
+    authorization(headers)?.ok_or(Refusal::new(Denial::NoCredential, "no_credential"))
 }

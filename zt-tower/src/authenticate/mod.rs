@@ -4,20 +4,26 @@
 //!
 //! 1. the connection layer is wired: the remote [`SocketAddr`](std::net::SocketAddr) or the peer
 //!    is in the extensions (H-02; else 500);
-//! 2. the connection has a `Verified<Peer>` (H-04; else 401);
+//! 2. the connection has a `Verified<Peer>` (H-04; else 401), unless the route takes the
+//!    [tokens of workloads](crate::workload_tokens);
 //! 3. the peer's certificate counts still, however long ago the handshake was, and the lease of the
 //!    connection lasts, where the connection layer gives one (M-09; else 401);
 //! 4. there is at most one `Authorization` header (T-42; else 400);
-//! 5. where a user is demanded, that header holds a token (else 401), which the
+//! 5. a peer that is [trusted to speak for its clients](crate::forwarded) says who this one is (H-09;
+//!    else 400);
+//! 6. where a user is demanded, that header holds a token (else 401), which the
 //!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer, under the
 //!    scheme and with the proof that it demands (T-16, T-30, T-31; else 401, or 503 where keys or
-//!    the replay store are unavailable);
-//! 6. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
+//!    the replay store are unavailable, or the [limits] of verification are reached);
+//! 7. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
 //!    403).
 //!
-//! Whoever is named in any other header, or was in the extensions before, is not looked at (H-09).
+//! Whoever is named in any other header, or was in the extensions before, is not looked at, and
+//! headers that name somebody go no further (H-09).
 //! A refusal is recorded before it is answered. What can be told at once is told without waiting;
 //! only a replay store behind a network is waited for.
+//!
+//! [limits]: crate::limits
 //!
 //! # What the connection layer owes
 //!

@@ -2,12 +2,14 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, Entry};
-use http::{HeaderMap, Request, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, Request, Response};
 use tower_service::Service;
 
 use super::{AuthenticateLayer, ResponseFuture};
 use crate::denial::{Problem, Respond};
+
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// Calls the service within for requests of proven callers only: see the [module](super).
 #[derive(Clone, Debug)]
@@ -41,6 +43,7 @@ where
         let now = self.layer.now();
         match self.layer.caller(&parts, now).into_ready() {
             Ok(Ok(authenticated)) => {
+                self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
                 ResponseFuture::passed(&mut self.inner, request, authenticated)
             }
@@ -49,6 +52,7 @@ where
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
+                self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
                 let layer = Arc::clone(&self.layer);
                 ResponseFuture::waiting(authentication, ready, request, layer, now)
@@ -57,12 +61,12 @@ where
     }
 }
 
-/// Whatever prints the headers from here on prints no token and no proof.
+/// Whatever prints the headers from here on prints no token and no proof. To look one of them up for
+/// a change would make room for it.
 fn hide(headers: &mut HeaderMap) {
-    if let Entry::Occupied(mut authorizations) = headers.entry(AUTHORIZATION) {
-        authorizations.iter_mut().for_each(|value| value.set_sensitive(true));
-    }
-    if let Entry::Occupied(mut proofs) = headers.entry("dpop") {
-        proofs.iter_mut().for_each(|value| value.set_sensitive(true));
+    for (name, value) in headers.iter_mut() {
+        if name == AUTHORIZATION || name == DPOP {
+            value.set_sensitive(true);
+        }
     }
 }

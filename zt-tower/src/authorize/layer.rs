@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use tower_layer::Layer;
-use zt_core::decision::{Decide, Permit};
+use zt_core::decision::Decide;
 use zt_core::record::Record;
-use zt_core::request::{Context, Request};
-use zt_core::time::{Clock, SystemClock, Timestamp};
+use zt_core::request::Context;
+use zt_core::time::{Clock, SystemClock};
 
-use super::{Authorize, PathTargets, Targets};
+use super::authority::Authority;
+use super::{Authorize, PathTargets, Permitted, Target, Targets};
 use crate::caller::Caller;
 use crate::denial::{Denial, Problem, Refusal};
 use crate::path::NormalPath;
@@ -17,10 +18,8 @@ use crate::record::Recording;
 /// Wraps a service in [`Authorize`].
 #[derive(Clone)]
 pub struct AuthorizeLayer<R = Problem> {
-    policy: Arc<dyn Decide>,
+    pub(super) authority: Arc<Authority>,
     targets: Arc<dyn Targets>,
-    clock: Arc<dyn Clock>,
-    pub(super) recording: Recording,
     pub(super) respond: Arc<R>,
 }
 
@@ -28,11 +27,14 @@ impl AuthorizeLayer {
     /// Asks `policy` and records what it says.
     #[must_use]
     pub fn new(policy: impl Decide + 'static, recording: impl Into<Recording>) -> Self {
-        Self {
+        let authority = Authority {
             policy: Arc::new(policy),
-            targets: Arc::new(PathTargets),
-            clock: Arc::new(SystemClock),
             recording: recording.into(),
+            clock: Arc::new(SystemClock),
+        };
+        Self {
+            authority: Arc::new(authority),
+            targets: Arc::new(PathTargets),
             respond: Arc::default(),
         }
     }
@@ -49,45 +51,39 @@ impl<R> AuthorizeLayer<R> {
     /// Takes the time from `clock`; from the operating system by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = Arc::new(clock);
+        Arc::make_mut(&mut self.authority).clock = Arc::new(clock);
         self
     }
 
     /// Answers denials so; with [`Problem`] by default.
     #[must_use]
     pub fn respond<Q>(self, respond: Q) -> AuthorizeLayer<Q> {
-        let Self { policy, targets, clock, recording, .. } = self;
-        AuthorizeLayer { policy, targets, clock, recording, respond: Arc::new(respond) }
+        let Self { authority, targets, .. } = self;
+        AuthorizeLayer { authority, targets, respond: Arc::new(respond) }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
-    /// Rules 1 to 5. The record is of the decision, whatever it was.
-    pub(super) fn decide(
-        &self,
-        parts: &Parts,
-        context: &Context,
-    ) -> Result<(Record, Result<Permit, Denial>), Refusal> {
+    /// Rules 1 to 5.
+    pub(super) fn decide(&self, parts: &Parts, context: Context) -> Result<Decision, Refusal> {
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or(Refusal::new(Denial::Wiring, "no_caller"))?;
         let path = NormalPath::parse(parts.uri.path())?;
-        let target = self.targets.target(parts, &path)?;
-        let context = target.add_to(context.clone());
-        let (action, resource) = (&target.action, &target.resource);
-        let request = Request::new(caller.principal(), action, resource, &context);
-        let decision = self.policy.decide(&request);
-        if !decision.is_of(&request) {
-            return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
-        }
-        let record = Record::of(&decision);
-        let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
-            permit.covers(action, resource).map_err(|_| Denial::Wiring)?;
-            Ok(permit)
+        let Target { action, resource, attributes } = self.targets.target(parts, &path)?;
+        let context = attributes
+            .into_iter()
+            .fold(context, |context, (name, value)| context.with(name, value));
+        let (record, permit) = self.authority.decide(caller, &action, &resource, &context)?;
+        let permitted = permit.map(|permit| {
+            Permitted::new(permit, Arc::clone(&self.authority), caller.clone(), context)
         });
-        Ok((record, permit))
+        Ok(Decision { record, permitted })
     }
+}
+
+/// What was decided about a request.
+pub(super) struct Decision {
+    /// Of the decision, whatever it was.
+    pub(super) record: Record,
+    pub(super) permitted: Result<Permitted, Denial>,
 }
 
 impl<S, R: Clone> Layer<S> for AuthorizeLayer<R> {
@@ -101,8 +97,7 @@ impl<S, R: Clone> Layer<S> for AuthorizeLayer<R> {
 impl<R: fmt::Debug> fmt::Debug for AuthorizeLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizeLayer")
-            .field("clock", &self.clock)
-            .field("recording", &self.recording)
+            .field("authority", &self.authority)
             .field("respond", &self.respond)
             .finish_non_exhaustive()
     }

@@ -10,18 +10,26 @@
 //! 5. the decision is of this very request, and its permit for what was asked (else 500);
 //! 6. the decision is recorded (A-04; else 503).
 //!
-//! The service within finds the [`Permitted`] in the extensions. The headers by which a client may
+//! The service within finds the [`Permitted`] in the extensions, a [`Guard`] to ask about what it finds
+//! itself, and, where the connection layer gives leases, a [`CallLease`] for what goes on after it. The headers by which a client may
 //! ask some frameworks to serve another method or path than the one that was judged are taken out:
 //! they do not exist (H-08).
 
+mod authority;
 mod future;
+mod grpc;
+mod guard;
 mod layer;
+mod lease;
 mod service;
 mod target;
 
 pub use future::ResponseFuture;
+pub use grpc::GrpcTargets;
+pub use guard::{Guard, MAX_FILTERED, NotPermitted, Permitted};
 pub use layer::AuthorizeLayer;
-pub use service::{Authorize, Permitted};
+pub use lease::CallLease;
+pub use service::Authorize;
 #[cfg(feature = "axum")]
 pub use target::RouteTargets;
 pub use target::{PathTargets, Target, Targets};

@@ -1,12 +1,11 @@
 use std::mem;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response};
 use tower_service::Service;
-use zt_core::decision::Permit;
 
+use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
 use crate::denial::{Problem, Respond};
 use crate::record::{Answering, context};
@@ -19,28 +18,6 @@ const OVERRIDES: [&str; 5] = [
     "x-original-url",
     "x-rewrite-url",
 ];
-
-/// The permit of the decision about this request, as a handler finds it in the extensions.
-///
-/// A function that does the deed takes the [`Permit`] by reference and checks what it
-/// [covers](Permit::covers).
-#[derive(Clone, Debug)]
-pub struct Permitted(Arc<Permit>);
-
-impl Deref for Permitted {
-    type Target = Permit;
-
-    fn deref(&self) -> &Permit {
-        &self.0
-    }
-}
-
-/// For authorization of your own, and for tests of handlers.
-impl From<Permit> for Permitted {
-    fn from(permit: Permit) -> Self {
-        Self(Arc::new(permit))
-    }
-}
 
 /// Calls the service within for requests that policy allows only: see the [module](super).
 #[derive(Clone, Debug)]
@@ -70,23 +47,24 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let AuthorizeLayer { recording, respond, .. } = &*self.layer;
-        let context = context(&parts, self.layer.now());
-        let (record, permit) = match self.layer.decide(&parts, &context) {
+        let AuthorizeLayer { authority, respond, .. } = &*self.layer;
+        let recording = &authority.recording;
+        let context = context(&parts, authority.clock.now());
+        let Decision { record, permitted } = match self.layer.decide(&parts, context.clone()) {
             Ok(decided) => decided,
             Err(refusal) => {
                 return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
             }
         };
         let append = recording.append(record);
-        let permit = match permit {
-            Ok(permit) => permit,
+        let permitted = match permitted {
+            Ok(permitted) => permitted,
             Err(denial) => {
                 let answering = Answering::after(append, denial, parts, Arc::clone(respond));
                 return ResponseFuture::denied(answering);
             }
         };
-        parts.extensions.insert(Permitted::from(permit));
+        parts.extensions.insert(permitted);
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);
         match append {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
 use zt_core::attribute::Value;
-use zt_core::request::{Action, Context, Resource};
+use zt_core::request::{Action, Resource};
 
 use crate::denial::Refusal;
 use crate::path::NormalPath;
@@ -51,7 +52,7 @@ impl<T: Targets + ?Sized> Targets for Arc<T> {
 pub struct Target {
     pub(super) action: Action,
     pub(super) resource: Resource,
-    attributes: Vec<(Arc<str>, Value)>,
+    pub(super) attributes: Vec<(Arc<str>, Value)>,
 }
 
 impl Target {
@@ -68,12 +69,6 @@ impl Target {
         self.attributes.push((name.into(), value.into()));
         self
     }
-
-    pub(super) fn add_to(&self, context: Context) -> Context {
-        self.attributes
-            .iter()
-            .fold(context, |context, (name, value)| context.with(Arc::clone(name), value.clone()))
-    }
 }
 
 /// The method as the action and the normal path as the resource: `GET` on `Route::"/orders/42"`.
@@ -86,7 +81,7 @@ pub struct PathTargets;
 
 impl Targets for PathTargets {
     fn target(&self, parts: &Parts, path: &NormalPath<'_>) -> Result<Target, Refusal> {
-        Ok(Target::new(action(parts), Resource::new("Route", path.as_str())))
+        Ok(Target::new(action(parts), Resource::of_kind("Route", path.as_str())))
     }
 }
 
@@ -108,13 +103,25 @@ impl Targets for RouteTargets {
             None => path,
         };
         let resource = match parts.extensions.get::<MatchedPath>() {
-            Some(route) => Resource::new("Route", route.as_str()).with("path", whole.as_str()),
-            None => Resource::new("Route", whole.as_str()),
+            Some(route) => Resource::of_kind("Route", route.as_str()).with("path", whole.as_str()),
+            None => Resource::of_kind("Route", whole.as_str()),
         };
         Ok(Target::new(action(parts), resource))
     }
 }
 
+/// The methods of RFC 9110 and PATCH are part of the program, so their actions allocate nothing.
 fn action(parts: &Parts) -> Action {
-    Action::new(parts.method.as_str())
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::PATCH,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    let names = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"];
+    let found = known.iter().zip(names).find(|(method, _)| **method == parts.method);
+    found.map_or_else(|| Action::new(parts.method.as_str()), |(_, name)| Action::from_static(name))
 }

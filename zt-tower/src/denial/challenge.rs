@@ -1,73 +1,25 @@
-//! What a user has to have done before a route is open, and how a challenge asks for it.
+//! What a user has to have let a client do before a route is open, and how a challenge asks for it
+//! and for a step-up.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use zt_core::principal::User;
-use zt_core::time::Timestamp;
+use zt_identity::oidc::step_up::StepUp;
 
-/// How far the clock of an issuer may run ahead of ours, as in every check of a token's times.
-const SKEW: Duration = Duration::from_secs(60);
+/// A step-up as parameters of a challenge (RFC 9470 §3).
+pub(super) struct StepUpChallenge<'a>(pub(super) &'a StepUp);
 
-/// How, or how recently, a user has to have authenticated (RFC 9470).
-///
-/// ```
-/// use std::time::Duration;
-/// use zt_tower::denial::StepUp;
-///
-/// let step_up = StepUp::new(["urn:example:mfa"], Some(Duration::from_secs(300)))?;
-/// # Ok::<(), zt_tower::denial::ChallengeError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepUp {
-    // INVARIANT: there is an acr value or a maximum age.
-    acr_values: Words,
-    max_age: Option<Duration>,
-}
-
-impl StepUp {
-    /// Demands one of these authentication contexts, where there are any, and an authentication
-    /// that is at most `max_age` old, where one is given. Whole seconds count.
-    ///
-    /// # Errors
-    ///
-    /// [`ChallengeError`] when nothing is demanded, or a value cannot stand in a challenge.
-    pub fn new<'a>(
-        acr_values: impl IntoIterator<Item = &'a str>,
-        max_age: Option<Duration>,
-    ) -> Result<Self, ChallengeError> {
-        let acr_values = Words::new(acr_values)?;
-        if acr_values.0.is_empty() && max_age.is_none() {
-            return Err(ChallengeError::Empty);
-        }
-        let max_age = max_age.map(|age| Duration::from_secs(age.as_secs()));
-        Ok(Self { acr_values, max_age })
-    }
-
-    /// Whether `user` has done so at `now`. What the token does not say is not done.
-    #[must_use]
-    pub fn is_met(&self, user: &User, now: Timestamp) -> bool {
-        let authentication = user.authentication();
-        let context = self.acr_values.0.is_empty()
-            || authentication.acr.as_ref().is_some_and(|acr| self.acr_values.0.contains(acr));
-        let recent = self.max_age.is_none_or(|max_age| {
-            authentication
-                .auth_time
-                .is_some_and(|at| now.since(at) <= max_age && at.since(now) <= SKEW)
-        });
-        context && recent
-    }
-}
-
-/// As parameters of a challenge (RFC 9470 §3).
-impl fmt::Display for StepUp {
+impl fmt::Display for StepUpChallenge<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("error=\"insufficient_user_authentication\"")?;
-        if !self.acr_values.0.is_empty() {
-            write!(f, ", acr_values=\"{}\"", self.acr_values)?;
+        for (n, acr) in self.0.acr_values().iter().enumerate() {
+            write!(f, "{}{acr}", if n == 0 { ", acr_values=\"" } else { " " })?;
         }
-        match self.max_age {
+        if !self.0.acr_values().is_empty() {
+            f.write_str("\"")?;
+        }
+        match self.0.max_age() {
             Some(max_age) => write!(f, ", max_age=\"{}\"", max_age.as_secs()),
             None => Ok(()),
         }
@@ -169,43 +121,21 @@ impl ChallengeError {
 
 #[cfg(test)]
 mod tests {
-    use zt_core::principal::Authentication;
+    use std::time::Duration;
 
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn user(acr: Option<&str>, auth_time: Option<Timestamp>) -> User {
-        let mut authentication = Authentication::default();
-        authentication.acr = acr.map(Arc::from);
-        authentication.auth_time = auth_time;
-        User::new("https://issuer", "alice").with_authentication(authentication)
-    }
-
-    const FIVE_MINUTES: Duration = Duration::from_secs(300);
-
     #[test]
-    fn one_of_the_contexts_is_enough_and_none_is_not() {
-        let step_up = StepUp::new(["silver", "gold"], None).unwrap();
-        assert!(step_up.is_met(&user(Some("gold"), None), NOW));
-        assert!(!step_up.is_met(&user(Some("GOLD"), None), NOW));
-        assert!(!step_up.is_met(&user(None, Some(NOW)), NOW));
-    }
-
-    #[test]
-    fn an_authentication_is_too_old_the_moment_after_its_maximum_age() {
-        let step_up = StepUp::new([], Some(FIVE_MINUTES)).unwrap();
-        let at = |time| step_up.is_met(&user(None, Some(time)), NOW);
-        assert!(at(NOW.saturating_sub(FIVE_MINUTES)));
-        assert!(!at(NOW.saturating_sub(FIVE_MINUTES).saturating_sub(Duration::from_micros(1))));
-        assert!(!step_up.is_met(&user(Some("gold"), None), NOW));
-    }
-
-    #[test]
-    fn an_authentication_in_the_future_is_believed_for_the_skew_of_clocks_only() {
-        let step_up = StepUp::new([], Some(FIVE_MINUTES)).unwrap();
-        assert!(step_up.is_met(&user(None, Some(NOW.saturating_add(SKEW))), NOW));
-        assert!(!step_up.is_met(&user(None, Some(NOW.saturating_add(FIVE_MINUTES))), NOW));
+    fn a_step_up_is_asked_for_by_what_it_demands() {
+        let age = Some(Duration::from_secs(300));
+        for (step_up, more) in [
+            (StepUp::new(["a"], None), ", acr_values=\"a\""),
+            (StepUp::new(["a", "b"], age), ", acr_values=\"a b\", max_age=\"300\""),
+            (StepUp::new([], age), ", max_age=\"300\""),
+        ] {
+            let challenge = StepUpChallenge(&step_up.unwrap()).to_string();
+            assert_eq!(challenge, format!("error=\"insufficient_user_authentication\"{more}"));
+        }
     }
 
     #[test]
@@ -218,11 +148,9 @@ mod tests {
 
     #[test]
     fn a_demand_that_no_challenge_could_state_cannot_be_made() {
-        assert_eq!(StepUp::new([], None), Err(ChallengeError::Empty));
         assert_eq!(Scope::new([]), Err(ChallengeError::Empty));
         for bad in ["", "a b", "a\"b", "a\\b", "a\r\nb", "ä"] {
             assert!(Scope::new([bad]).is_err(), "{bad:?}");
-            assert!(StepUp::new([bad], None).is_err(), "{bad:?}");
         }
     }
 }

@@ -4,8 +4,10 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode};
 use zt_identity::algorithm::Algorithm;
+use zt_identity::oidc::step_up::StepUp;
 
-use super::{Denial, Scope, StepUp};
+use super::challenge::StepUpChallenge;
+use super::{Denial, Scope};
 
 /// Why a request to a route that demands DPoP proofs goes no further, and what its client needs to
 /// know to try again.
@@ -74,6 +76,20 @@ impl DpopDenial {
     }
 }
 
+impl DpopDenial {
+    pub(super) const fn grpc_code(&self) -> i32 {
+        match self.cause {
+            DpopCause::NoCredential
+            | DpopCause::InvalidToken
+            | DpopCause::InvalidProof
+            | DpopCause::UseNonce
+            | DpopCause::StepUp(_) => 16,
+            DpopCause::TwoCredentials => 3,
+            DpopCause::InsufficientScope(_) => 7,
+        }
+    }
+}
+
 impl DpopCause {
     /// The cause of a denial that was made for bearers; `None` where no challenge goes with it.
     #[must_use]
@@ -88,6 +104,7 @@ impl DpopCause {
             | Denial::Forbidden
             | Denial::Unavailable
             | Denial::NotNormal
+            | Denial::BadForwarding
             | Denial::Wiring => None,
         }
     }
@@ -107,7 +124,7 @@ impl fmt::Display for DpopDenial {
             DpopCause::InvalidProof => f.write_str(", error=\"invalid_dpop_proof\""),
             DpopCause::UseNonce => f.write_str(", error=\"use_dpop_nonce\""),
             DpopCause::TwoCredentials => f.write_str(", error=\"invalid_request\""),
-            DpopCause::StepUp(step_up) => write!(f, ", {step_up}"),
+            DpopCause::StepUp(step_up) => write!(f, ", {}", StepUpChallenge(step_up)),
             DpopCause::InsufficientScope(scope) => write!(f, ", {scope}"),
         }
     }

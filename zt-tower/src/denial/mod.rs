@@ -11,6 +11,7 @@
 //! | [`Unavailable`](Denial::Unavailable) | 503 | 14 UNAVAILABLE | `Retry-After` |
 //! | [`NotNormal`](Denial::NotNormal) | 400 | 3 INVALID_ARGUMENT | |
 //! | [`TwoCredentials`](Denial::TwoCredentials) | 400 | 3 INVALID_ARGUMENT | `error="invalid_request"` (RFC 6750 §3.1) |
+//! | [`BadForwarding`](Denial::BadForwarding) | 400 | 3 INVALID_ARGUMENT | |
 //! | [`Wiring`](Denial::Wiring) | 500 | 13 INTERNAL | |
 //!
 //! A [`Refusal`] is a denial with its reason; the reason goes to the record and nowhere else.
@@ -22,9 +23,11 @@ mod respond;
 use http::StatusCode;
 use zt_core::decision::Denied;
 use zt_core::fault::Fault;
+use zt_identity::oidc::step_up::StepUp;
 
-pub use challenge::{ChallengeError, Scope, StepUp};
+pub use challenge::{ChallengeError, Scope};
 pub use dpop::{DpopCause, DpopDenial};
+pub(crate) use respond::is_grpc;
 pub use respond::{GrpcStatus, Problem, Respond};
 
 /// What a caller is told when a request goes no further. It never says which rule denied it.
@@ -41,7 +44,8 @@ pub enum Denial {
     InsufficientScope(Scope),
     /// Policy says no.
     Forbidden,
-    /// Keys, policies or records are not there: nobody is let in meanwhile.
+    /// Keys, policies or records are not there, or there is more to do than can be done: nobody is let
+    /// in meanwhile.
     Unavailable,
     /// The path could be read in two ways (H-08).
     NotNormal,
@@ -49,6 +53,8 @@ pub enum Denial {
     TwoCredentials,
     /// The route demands a DPoP proof, and says so in its challenge.
     Dpop(DpopDenial),
+    /// A proxy that speaks for its clients does not say who this one is (H-09).
+    BadForwarding,
     /// This service is put together wrongly (H-02).
     Wiring,
 }
@@ -72,8 +78,23 @@ impl Denial {
             Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NotNormal | Self::TwoCredentials => StatusCode::BAD_REQUEST,
+            Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => StatusCode::BAD_REQUEST,
             Self::Wiring => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl Denial {
+    /// The status code of gRPC: `tonic::Code::from(denial.grpc_code())`.
+    #[must_use]
+    pub const fn grpc_code(&self) -> i32 {
+        match self {
+            Self::Dpop(denial) => denial.grpc_code(),
+            Self::NoCredential | Self::InvalidToken | Self::StepUp(_) => 16,
+            Self::InsufficientScope(_) | Self::Forbidden => 7,
+            Self::Unavailable => 14,
+            Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => 3,
+            Self::Wiring => 13,
         }
     }
 }
@@ -118,5 +139,34 @@ impl Refusal {
 
     pub(crate) fn into_denial(self) -> Denial {
         self.denial
+    }
+}
+
+/// A service asks for what no layer in front of it proves: it is put together wrongly, and no client
+/// can be at fault for that (H-02).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no layer in front of this proves a {what}")]
+#[non_exhaustive]
+pub struct NotWired {
+    /// What is missing.
+    pub what: &'static str,
+    // How the request is to be answered.
+    #[cfg(feature = "axum")]
+    pub(crate) is_grpc: bool,
+}
+
+impl NotWired {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            #[cfg(feature = "axum")]
+            is_grpc: false,
+        }
+    }
+
+    /// Whose fault it is: the program's.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
     }
 }

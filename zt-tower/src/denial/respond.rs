@@ -7,8 +7,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::challenge::check_quotable;
-use super::{ChallengeError, Denial, DpopCause, DpopDenial};
+use super::challenge::{StepUpChallenge, check_quotable};
+use super::{ChallengeError, Denial, DpopDenial};
 
 /// Turns a denial into a response with a body of type `B`.
 ///
@@ -78,7 +78,7 @@ impl Problem {
             Denial::NoCredential => String::new(),
             Denial::InvalidToken => ", error=\"invalid_token\"".into(),
             Denial::TwoCredentials => ", error=\"invalid_request\"".into(),
-            Denial::StepUp(step_up) => format!(", {step_up}"),
+            Denial::StepUp(step_up) => format!(", {}", StepUpChallenge(step_up)),
             Denial::InsufficientScope(scope) => format!(", {scope}"),
             Denial::Unavailable => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after.as_secs()));
@@ -88,7 +88,9 @@ impl Problem {
                 self.dpop_detail(denial, headers);
                 return;
             }
-            Denial::Forbidden | Denial::NotNormal | Denial::Wiring => return,
+            Denial::Forbidden | Denial::NotNormal | Denial::BadForwarding | Denial::Wiring => {
+                return;
+            }
         };
         let challenge = format!("Bearer realm=\"{}\"{error}", self.realm);
         // Whatever goes into a challenge was checked when it was made; this is for none at all.
@@ -139,7 +141,7 @@ impl<B: Default> Respond<B> for GrpcStatus {
 }
 
 /// `Content-Type: application/grpc [("+proto" / "+json" / …)]` (gRPC over HTTP/2).
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     content_type.split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
@@ -161,24 +163,14 @@ const fn body(status: StatusCode) -> &'static str {
     }
 }
 
+/// The status, and a message that says no more.
 const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
-    match denial {
-        Denial::Dpop(denial) => match denial.cause() {
-            DpopCause::TwoCredentials => ("3", "invalid argument"),
-            DpopCause::InsufficientScope(_) => ("7", "permission denied"),
-            DpopCause::NoCredential
-            | DpopCause::InvalidToken
-            | DpopCause::InvalidProof
-            | DpopCause::UseNonce
-            | DpopCause::StepUp(_) => ("16", "unauthenticated"),
-        },
-        Denial::NotNormal | Denial::TwoCredentials => ("3", "invalid argument"),
-        Denial::InsufficientScope(_) | Denial::Forbidden => ("7", "permission denied"),
-        Denial::Wiring => ("13", "internal"),
-        Denial::Unavailable => ("14", "unavailable"),
-        Denial::NoCredential | Denial::InvalidToken | Denial::StepUp(_) => {
-            ("16", "unauthenticated")
-        }
+    match denial.grpc_code() {
+        3 => ("3", "invalid argument"),
+        7 => ("7", "permission denied"),
+        14 => ("14", "unavailable"),
+        16 => ("16", "unauthenticated"),
+        _ => ("13", "internal"),
     }
 }
 
@@ -186,7 +178,9 @@ const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
 mod tests {
     use http::Request;
 
-    use super::super::{Scope, StepUp};
+    use zt_identity::oidc::step_up::StepUp;
+
+    use super::super::{DpopCause, Scope};
     use super::*;
 
     fn request(content_type: &str) -> Parts {

@@ -11,10 +11,11 @@ use http::request::{Builder, Parts};
 use zt_core::lease::{Ended, Leases};
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
+use zt_identity::oidc::step_up::StepUp;
 use zt_tower::authenticate::AuthenticateLayer;
 use zt_tower::caller::Caller;
 use zt_tower::demand::{Demand, UserDemand};
-use zt_tower::denial::{Denial, Respond, Scope, StepUp};
+use zt_tower::denial::{Denial, Respond, Scope};
 use zt_tower::record::Recording;
 
 const CHALLENGE: &str = "Bearer realm=\"zero-trust\"";
@@ -227,8 +228,12 @@ async fn forged_identities_in_headers_and_extensions_are_not_looked_at() {
         request.uri("/orders?access_token=alice").extension(as_caller.clone())
     };
     let cart = caller(&users(), from(CART).header(AUTHORIZATION, "Bearer alice")).await;
-    let batch = caller(&workloads(), forged(from(BATCH), &cart)).await;
-    assert_eq!(named(&batch), (BATCH.into(), None));
+    let inner = Inner::default();
+    send(&workloads(), &inner, forged(from(BATCH), &cart)).await;
+    let seen = inner.last();
+    assert_eq!(named(seen.extensions.get().unwrap()), (BATCH.into(), None));
+    let left = ["cookie", "proxy-authorization", "x-authorization"];
+    assert_eq!(seen.headers.len(), left.len(), "nobody behind the layer sees them: {seen:?}");
     for request in [forged(from(BATCH), &cart), forged(unproven(), &cart)] {
         assert_eq!(told(&refused(&users(), request).await), (401, Some(CHALLENGE)));
     }

@@ -12,7 +12,8 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use zt_core::record::RecordQueue;
-use zt_tower::authorize::{Permitted, RouteTargets};
+use zt_core::request::{Action, Resource};
+use zt_tower::authorize::{CallLease, Guard, NotPermitted, Permitted, RouteTargets};
 use zt_tower::caller::Caller;
 use zt_tower::extract::{CallingUser, CallingWorkload};
 use zt_tower::zero_trust::ZeroTrust;
@@ -126,17 +127,37 @@ async fn an_extractor_without_its_layer_is_500_and_never_nobody() {
     async fn workload(_: CallingWorkload) {}
     async fn user(_: CallingUser) {}
     async fn permit(_: Permitted) {}
+    async fn guard(_: Guard) {}
+    async fn lease(_: CallLease) {}
     let app = Router::new()
         .route("/caller", get(caller))
         .route("/workload", get(workload))
         .route("/user", get(user))
-        .route("/permit", get(permit));
-    for path in ["/caller", "/workload", "/user", "/permit"] {
+        .route("/permit", get(permit))
+        .route("/guard", get(guard))
+        .route("/lease", get(lease));
+    for path in ["/caller", "/workload", "/user", "/permit", "/guard", "/lease"] {
         let bare = from(CART).uri(path).header("x-user", "root").body(Body::empty()).unwrap();
         let (status, body) = send(&app, bare).await;
         assert_eq!(status, 500, "{path}");
         assert_eq!(body, r#"{"type":"about:blank","title":"Internal Server Error","status":500}"#);
     }
+}
+
+#[tokio::test]
+async fn a_handler_that_may_not_answers_as_the_layer_does() {
+    async fn edit(guard: Guard) -> Result<&'static str, NotPermitted> {
+        let edit = Action::from_static("edit");
+        let _permit = guard.require(&edit, &Resource::new("Order", "/error")).await?;
+        Ok("edited")
+    }
+    let sink = Sink::default();
+    let queue = sink.queue();
+    let app = Router::new().route("/edit", get(edit)).layer(zero_trust(&queue));
+    let (status, body) = send(&app, request(CART, "alice", "/edit")).await;
+    assert_eq!(status, 403);
+    assert_eq!(body, r#"{"type":"about:blank","title":"Forbidden","status":403}"#);
+    assert_eq!(sink.records(&queue).len(), 2);
 }
 
 #[tokio::test]

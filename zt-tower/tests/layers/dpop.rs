@@ -184,6 +184,29 @@ async fn what_a_thief_of_the_token_could_send_is_refused_and_recorded() {
 }
 
 #[tokio::test]
+async fn a_client_that_floods_the_store_locks_itself_out_and_nobody_else() {
+    let (flooder, other, inner) = (Client::new(7), Client::new(8), Inner::default());
+    let layer = route(proofs(Replay::in_memory(100)), &clock());
+    let bound = token(&flooder.cnf());
+    let mut served = 0;
+    loop {
+        let proof = flooder.proof(&bound, json!({ "jti": served.to_string() }));
+        let response = send(&layer, &inner, with(&bound, &proof)).await;
+        if response.status() != 200 {
+            assert_eq!(answer(&response), (503, None));
+            assert_eq!(response.headers()["retry-after"], "5");
+            break;
+        }
+        served += 1;
+    }
+    assert!((30..50).contains(&served), "{served}");
+    let bound = token(&other.cnf());
+    let proof = other.proof(&bound, json!({}));
+    assert_eq!(send(&layer, &inner, with(&bound, &proof)).await.status(), 200);
+    assert_eq!(inner.calls(), served + 1);
+}
+
+#[tokio::test]
 async fn a_bound_token_is_no_bearer_and_a_bearer_token_needs_no_proof_but_its_own_route() {
     let (client, inner) = (Client::new(7), Inner::default());
     let (bound, unbound) = (token(&client.cnf()), Issuer::new(1).sign(&claims(&json!({}))));

@@ -16,3 +16,11 @@ mod dpop;
 mod revocations;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod guard;
+#[cfg(test)]
+mod workload_tokens;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod load;

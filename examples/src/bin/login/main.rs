@@ -24,8 +24,8 @@ use zt_identity::oidc::login::pending::{PendingLogin, PendingSignOut};
 use zt_identity::oidc::login::return_path::ReturnPath;
 use zt_identity::oidc::login::session::Session;
 use zt_identity::oidc::login::sessions::{Sessions, SessionsError};
-use zt_identity::oidc::login::step_up::StepUp;
 use zt_identity::oidc::login::{LoginError, LoginRequest, RelyingParty};
+use zt_identity::oidc::step_up::StepUp;
 
 use crate::cookies::{LOGIN, SESSION, SIGN_OUT};
 use crate::options::Options;

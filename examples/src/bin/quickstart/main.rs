@@ -1,7 +1,6 @@
 //! The quickstart: an authority, an issuer and a service in one program, and a story that calls
 //! the service over real sockets; or, with `serve`, the service alone, to be called by others.
 
-mod client;
 mod issuer;
 mod observe;
 mod options;
@@ -14,8 +13,7 @@ use std::process::ExitCode;
 
 use options::Run;
 
-/// What can go wrong goes to whoever started the program, in words.
-pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub use zt_examples::Outcome;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -18,6 +18,7 @@ use zt_identity::oidc::access_token::AccessTokenVerifier;
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::oidc::keys::IssuerKeys;
 use zt_identity::oidc::refresh::RefreshOptions;
+use zt_identity::oidc::step_up::StepUp;
 use zt_identity::source::X509Source;
 use zt_policy::live::LivePolicies;
 use zt_tls::Acceptor;
@@ -25,7 +26,6 @@ use zt_tls::serve::{ConnectionRefused, Server};
 use zt_tower::access_tokens::AccessTokens;
 use zt_tower::authorize::RouteTargets;
 use zt_tower::demand::{Demand, UserDemand};
-use zt_tower::denial::StepUp;
 use zt_tower::extract::{CallingUser, CallingWorkload};
 use zt_tower::zero_trust::ZeroTrust;
 

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use crate::client::Answer;
+use zt_examples::client::Answer;
+
+pub use zt_examples::chain;
 
 const TITLE: usize = 23;
 const CALLER: usize = 18;
@@ -116,7 +118,7 @@ fn micros(time: Duration) -> String {
 /// An answer, as its column says it.
 pub fn answer(answer: &Answer) -> String {
     match answer {
-        Answer::Http(status, challenge) => {
+        Answer::Http { status, challenge, .. } => {
             let step_up = challenge
                 .as_deref()
                 .is_some_and(|challenge| challenge.contains("insufficient_user_authentication"));
@@ -128,20 +130,6 @@ pub fn answer(answer: &Answer) -> String {
         }
         Answer::Alert(alert) => format!("TLS alert {}", u8::from(*alert)),
     }
-}
-
-/// An error and everything behind it.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 /// What is behind everything.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, ManualClock, SystemClock};
+use zt_examples::client::{Answer, Client};
 use zt_identity::authority::Authority;
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
@@ -23,7 +24,6 @@ use zt_policy::live::LivePolicies;
 use zt_tls::Connector;
 
 use crate::Outcome;
-use crate::client::{Answer, Client};
 use crate::issuer::{Issuer, base64url};
 use crate::observe::{Seen, Watcher, refusals};
 use crate::service::{self, DecidingTime, MFA, Parts};
@@ -241,7 +241,7 @@ impl Stage {
         // The service fetches in the background; whoever calls tries again.
         let fetched = loop {
             let (answer, _) = self.call(&cart, read).await?;
-            let refused = matches!(answer, Answer::Http(StatusCode::UNAUTHORIZED, _));
+            let refused = matches!(answer, Answer::Http { status: StatusCode::UNAUTHORIZED, .. });
             if !refused || begun.elapsed() > PATIENCE {
                 break begun.elapsed();
             }
@@ -307,7 +307,7 @@ impl Stage {
             caller: &caller,
             request: &format!("{} {}", ask.method, ask.path),
             answer: &shown,
-            allowed: matches!(answer, Answer::Http(StatusCode::OK, _)),
+            allowed: matches!(answer, Answer::Http { status: StatusCode::OK, .. }),
             why: &why,
             deciding: (!deciding.is_zero()).then_some(deciding),
         });
@@ -325,7 +325,7 @@ impl Stage {
     async fn call(&mut self, client: &Client, ask: Ask<'_>) -> Outcome<(Answer, Seen)> {
         self.deciding.take();
         let token = ask.user.map(|(_, token)| token);
-        let call = client.call(self.service, ask.method, ask.path, token);
+        let call = client.call(self.service, ask.method, ask.path, token, None);
         let answer = timeout(PATIENCE, call).await.map_err(|_| "the service did not answer")??;
         let seen = timeout(PATIENCE, self.seen.recv()).await.ok().flatten();
         Ok((answer, seen.ok_or("the service wrote nothing down")?))

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use zt_core::fault::Fault;
 
+use super::rules::RulesBuilder;
 use super::{AccessTokenVerifier, TYPES, TYPES_AND_JWT};
 use crate::algorithm::Algorithm;
-use crate::claims::{Audience, DEFAULT_LEEWAY, EmptyAudience, LeewayTooLong, TimeRules};
+use crate::claims::{EmptyAudience, LeewayTooLong};
 use crate::oidc::claim_mapping::{ClaimMapping, MappingError};
 use crate::oidc::claim_path::ClaimPath;
 use crate::oidc::issuer::Issuer;
@@ -19,40 +20,32 @@ use crate::oidc::signed::{KeysOfAnother, Signer};
 #[derive(Clone, Debug)]
 pub struct AccessTokenVerifierBuilder {
     issuer: Issuer,
-    audiences: Vec<Arc<str>>,
-    all_audiences: bool,
+    rules: RulesBuilder,
     keys: Option<IssuerKeys>,
-    leeway: Duration,
-    max_lifetime: Option<Duration>,
     types: &'static [&'static str],
     algorithms: Arc<[Algorithm]>,
-    mapping: ClaimMapping,
 }
 
 impl AccessTokenVerifierBuilder {
     pub(super) fn new(issuer: Issuer) -> Self {
         Self {
             issuer,
-            audiences: Vec::new(),
-            all_audiences: false,
+            rules: RulesBuilder::default(),
             keys: None,
-            leeway: DEFAULT_LEEWAY,
-            max_lifetime: None,
             types: TYPES,
             algorithms: Algorithm::ALL.into(),
-            mapping: ClaimMapping::default(),
         }
     }
 
     /// Adds a name of this service: a token has to be for one of those that were added.
     pub fn audience(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.audiences.push(name.into());
+        self.rules.audiences.push(name.into());
         self
     }
 
     /// Demands that a token is for all of the names that were added.
     pub fn require_all_audiences(mut self) -> Self {
-        self.all_audiences = true;
+        self.rules.all_audiences = true;
         self
     }
 
@@ -76,13 +69,13 @@ impl AccessTokenVerifierBuilder {
 
     /// How far clocks may be apart: 60 s unless stated otherwise, and at most 300 s.
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway;
+        self.rules.leeway = leeway;
         self
     }
 
     /// Refuses tokens that are issued for longer than this; no limit unless stated otherwise.
     pub fn max_lifetime(mut self, max: Duration) -> Self {
-        self.max_lifetime = Some(max);
+        self.rules.max_lifetime = Some(max);
         self
     }
 
@@ -90,6 +83,7 @@ impl AccessTokenVerifierBuilder {
     /// [module](super#providers-that-predate-rfc-9068) for what that costs.
     pub fn admit_jwt_type(mut self) -> Self {
         self.types = TYPES_AND_JWT;
+        self.rules.untyped = true;
         self
     }
 
@@ -101,19 +95,19 @@ impl AccessTokenVerifierBuilder {
 
     /// How claims become a user, instead of [`ClaimMapping::default`].
     pub fn mapping(mut self, mapping: ClaimMapping) -> Self {
-        self.mapping = mapping;
+        self.rules.mapping = mapping;
         self
     }
 
     /// Where the user's roles stand; `roles` unless stated otherwise.
     pub fn roles_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.mapping = self.mapping.roles(path, "");
+        self.rules.mapping = self.rules.mapping.roles(path, "");
         self
     }
 
     /// Where the user's groups stand; `groups` unless stated otherwise.
     pub fn groups_claim(mut self, path: impl Into<ClaimPath>) -> Self {
-        self.mapping = self.mapping.groups(path, "");
+        self.rules.mapping = self.rules.mapping.groups(path, "");
         self
     }
 
@@ -125,27 +119,14 @@ impl AccessTokenVerifierBuilder {
     /// issuer, when the leeway is too long, when no algorithm is admitted, and when the mapping
     /// cannot be meant as it is.
     pub fn build(self) -> Result<AccessTokenVerifier, VerifierError> {
-        let audience = if self.all_audiences {
-            Audience::all(self.audiences)?
-        } else {
-            Audience::any(self.audiences)?
-        };
+        let rules = self.rules.build()?;
         let keys = self.keys.ok_or(VerifierError::NoKeys)?;
         let signer = Signer::new(self.issuer, keys)
             .map_err(|KeysOfAnother { issuer }| VerifierError::KeysOfAnother { issuer })?;
-        let times = TimeRules::default().with_leeway(self.leeway)?;
-        self.mapping.check()?;
         if self.algorithms.is_empty() {
             return Err(VerifierError::NoAlgorithm);
         }
-        Ok(AccessTokenVerifier {
-            signer,
-            audience,
-            times: self.max_lifetime.map_or(times, |max| times.with_max_lifetime(max)),
-            types: self.types,
-            algorithms: self.algorithms,
-            mapping: Arc::new(self.mapping),
-        })
+        Ok(AccessTokenVerifier { signer, rules, types: self.types, algorithms: self.algorithms })
     }
 }
 

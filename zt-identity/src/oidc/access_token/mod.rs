@@ -27,6 +27,7 @@
 //! audience has to be a name of this service that is no `client_id` of the issuer.
 
 mod builder;
+pub(super) mod rules;
 mod token;
 
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 use crate::algorithm::Algorithm;
-use crate::claims::{self, Audience, ClaimsError, TimeRules};
+use crate::claims::ClaimsError;
 use crate::json::{JsonError, Object};
 use crate::jws::{Jws, JwsError, Profile};
 use crate::oidc::claim_mapping::ClaimMapping;
@@ -46,6 +47,7 @@ use crate::oidc::keys::{IssuerKeys, KeysUnavailable};
 use crate::oidc::signed::{Signed, SignedTokenError, Signer};
 
 pub use self::builder::{AccessTokenVerifierBuilder, VerifierError};
+use self::rules::Rules;
 pub use self::token::AccessToken;
 pub(super) use self::token::Facts;
 
@@ -77,11 +79,9 @@ const FOREIGN_CLAIMS: [&str; 4] = ["nonce", "at_hash", "c_hash", "events"];
 #[derive(Clone, Debug)]
 pub struct AccessTokenVerifier {
     signer: Signer,
-    audience: Audience,
-    times: TimeRules,
+    rules: Rules,
     types: &'static [&'static str],
     algorithms: Arc<[Algorithm]>,
-    mapping: Arc<ClaimMapping>,
 }
 
 impl AccessTokenVerifier {
@@ -113,7 +113,7 @@ impl AccessTokenVerifier {
 
     /// How claims become a user.
     pub fn mapping(&self) -> &ClaimMapping {
-        &self.mapping
+        self.rules.mapping()
     }
 
     /// Verifies a token at `now`.
@@ -129,7 +129,7 @@ impl AccessTokenVerifier {
     ) -> Result<Verified<AccessToken>, AccessTokenError> {
         let Signed { payload, key_generation, .. } =
             self.signer.signed(token, &self.profile(), now)?;
-        let facts = self.judge(&Object::parse(&payload)?, key_generation, now)?;
+        let facts = self.judge(token, &Object::parse_token(&payload)?, key_generation, now)?;
         Ok(Self::verified(facts, payload))
     }
 
@@ -143,7 +143,7 @@ impl AccessTokenVerifier {
     ) -> Result<Facts, AccessTokenError> {
         let jws = Jws::parse(token, &self.profile())?;
         let key_generation = self.signer.check(&jws, now)?;
-        self.judge(claims, key_generation, now)
+        self.judge(token, claims, key_generation, now)
     }
 
     /// What [`AccessTokenVerifier::judge`] has accepted of this payload.
@@ -164,28 +164,12 @@ impl AccessTokenVerifier {
     /// Rules 4 to 7.
     fn judge(
         &self,
+        token: &str,
         claims: &Object<'_>,
         key_generation: u64,
         now: Timestamp,
     ) -> Result<Facts, AccessTokenError> {
-        claims::check_issuer(claims, self.issuer().as_str())?;
-        self.audience.check(claims)?;
-        claims::subject(claims)?;
-        let lifetime = self.times.check(claims, now)?;
-        self.check_foreign_claims(claims)?;
-        let user = self.mapping.user(claims, self.issuer().shared())?;
-        Ok(Facts::read(claims, user, lifetime, key_generation)?)
-    }
-
-    /// The type `JWT` says nothing, so the claims have to (RFC 8725 §3.12).
-    fn check_foreign_claims(&self, claims: &Object<'_>) -> Result<(), AccessTokenError> {
-        if self.types == TYPES {
-            return Ok(());
-        }
-        match FOREIGN_CLAIMS.iter().find(|claim| claims.get(claim).is_some()) {
-            None => Ok(()),
-            Some(claim) => Err(AccessTokenError::ForeignClaim { claim }),
-        }
+        self.rules.judge(self.issuer(), token, claims, key_generation, now)
     }
 }
 

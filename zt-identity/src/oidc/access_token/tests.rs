@@ -86,6 +86,34 @@ fn a_good_token_says_what_it_was_issued_with() {
 }
 
 #[test]
+fn a_token_with_too_many_members_or_items_is_refused() {
+    let groups = |count: usize| with(json!({ "groups": vec!["g"; count] }));
+    let members: serde_json::Map<_, _> = (0..512).map(|n| (n.to_string(), json!(0))).collect();
+    // As many groups as a directory puts into one token.
+    assert!(verify(&groups(200)).is_ok());
+    for claims in [groups(512), with(json!({ "resources": members.clone() })), with(members.into())]
+    {
+        let refused = verify(&claims).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                AccessTokenError::Payload(JsonError::TooManyValues { most: 512, .. })
+            ),
+            "{refused}"
+        );
+        assert_eq!(refused.reason(), "token_not_json");
+    }
+    let mut header: Json = serde_json::from_str(AT_JWT).unwrap();
+    header["more"] = json!(vec![0; 512]);
+    let token = minted::Issuer::new().sign(&header.to_string(), claims().to_string());
+    let refused = builder().build().unwrap().verify(&token, now()).unwrap_err();
+    assert!(matches!(
+        refused,
+        AccessTokenError::Jws(JwsError::HeaderJson(JsonError::TooManyValues { .. }))
+    ));
+}
+
+#[test]
 fn a_token_of_another_type_is_refused() {
     let issuer = minted::Issuer::new();
     let verifier = builder().build().unwrap();

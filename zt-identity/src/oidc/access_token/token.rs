@@ -8,6 +8,7 @@ use zt_core::attribute::Value as AttributeValue;
 use zt_core::principal::{Authentication, User};
 use zt_core::time::Timestamp;
 
+use crate::algorithm::sha256;
 use crate::claims::{self, ClaimsError, Lifetime};
 use crate::confirmation::Confirmation;
 use crate::json::Object;
@@ -40,6 +41,8 @@ struct Contents {
 pub(in crate::oidc) struct Facts {
     user: User,
     confirmation: Option<Confirmation>,
+    // Of the token as it was sent, where it is bound to a key: no other token needs it.
+    sha256: Option<[u8; 32]>,
     id: Option<Arc<str>>,
     session: Option<Arc<str>>,
     lifetime: Lifetime,
@@ -49,14 +52,18 @@ pub(in crate::oidc) struct Facts {
 impl Facts {
     /// Reads the claims that are not about whether the token counts, once it does.
     pub(super) fn read(
+        token: &str,
         claims: &Object<'_>,
         user: User,
         lifetime: Lifetime,
         key_generation: u64,
     ) -> Result<Self, ClaimsError> {
+        let confirmation = Confirmation::read(claims)?;
+        let key = confirmation.as_ref().and_then(Confirmation::key_thumbprint);
         Ok(Self {
             user,
-            confirmation: Confirmation::read(claims)?,
+            sha256: key.map(|_| sha256(token.as_bytes())),
+            confirmation,
             id: claims::text(claims, "jti")?.map(Arc::from),
             session: claims::text(claims, "sid")?.map(Arc::from),
             lifetime,
@@ -66,12 +73,17 @@ impl Facts {
 }
 
 impl AccessToken {
-    pub(super) fn new(facts: Facts, payload: Vec<u8>) -> Self {
+    pub(in crate::oidc) fn new(facts: Facts, payload: Vec<u8>) -> Self {
         Self(Arc::new(Contents { facts, payload: Payload::new(payload) }))
     }
 
     pub(crate) fn user(&self) -> &User {
         &self.0.facts.user
+    }
+
+    /// What proofs name it by (RFC 9449 §4.2, `ath`), where it is bound to a key.
+    pub(crate) fn sha256(&self) -> Option<&[u8; 32]> {
+        self.0.facts.sha256.as_ref()
     }
 
     /// Who issued it: `iss`.

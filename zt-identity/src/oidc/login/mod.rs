@@ -67,7 +67,6 @@
 
 // In this order: a module uses only those above it.
 pub mod return_path;
-pub mod step_up;
 pub mod response;
 pub mod metadata;
 pub mod answer;

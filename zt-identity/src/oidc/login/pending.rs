@@ -16,8 +16,8 @@ use zt_core::time::Timestamp;
 use super::error::LoginError;
 use super::response::{Response, ResponseError};
 use super::return_path::ReturnPath;
-use super::step_up::StepUp;
 use crate::algorithm::sha256;
+use crate::oidc::step_up::StepUp;
 
 /// The longest text of a pending login, in bytes.
 pub const MAX_TEXT_LEN: usize = 16 * 1024;

@@ -22,12 +22,12 @@ use super::pending::{PendingLogin, PendingSignOut, check_state};
 use super::response::{Response, ResponseError};
 use super::return_path::ReturnPath;
 use super::session::{Facts, Session, SignedIn};
-use super::step_up::StepUp;
 use crate::algorithm::random_text;
 use crate::excerpt::excerpt;
 use crate::oidc::id_token::{IdToken, IdTokenError, IdTokenVerifier, Login};
 use crate::oidc::keys::IssuerKeys;
 use crate::oidc::signed::SignedTokenError;
+use crate::oidc::step_up::StepUp;
 
 /// A client that signs users in at one provider. A clone is the same client.
 ///

@@ -9,8 +9,8 @@ use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 use super::return_path::ReturnPath;
-use super::step_up::StepUp;
 use crate::oidc::id_token::IdToken;
+use crate::oidc::step_up::StepUp;
 
 /// A user who has signed in at the provider. A clone shares the tokens.
 ///

@@ -142,7 +142,11 @@ fn a_token_that_is_too_long_is_refused_before_it_is_read() {
 #[test]
 fn there_is_room_for_what_was_asked_for_and_for_no_more() {
     for (capacity, room) in [(0, 4), (1, 4), (4, 4), (5, 8), (1000, 1000), (usize::MAX, 1 << 20)] {
-        assert_eq!(VerdictCache::new(capacity).unwrap().sets.len() * WAYS, room, "{capacity}");
+        assert_eq!(
+            VerdictCache::<()>::new(capacity).unwrap().sets.len() * WAYS,
+            room,
+            "{capacity}"
+        );
     }
 }
 
@@ -235,7 +239,7 @@ proptest! {
             if insert {
                 let until = now.saturating_add(lasting);
                 let (since, end) = (at(now), at(until));
-                cache.insert(Verdict { name, token: verified.clone(), since, until: end });
+                cache.insert(Verdict { name, value: verified.clone(), since, until: end });
                 map.insert(number, (now, until));
             }
             let moment = Moment { now: at(now), max_age: Duration::MAX };

@@ -54,10 +54,11 @@ pub const MAX_WINDOW: Duration = Duration::from_secs(300);
 
 const TYPE: &str = "dpop+jwt";
 
-/// That the sender of a request has a key. A clone is the same proof.
+/// That the sender of a request has a key, and sent this token with it. A clone is the same proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DpopProof {
     key: [u8; 32],
+    token: [u8; 32],
     nonce: Option<NonceAge>,
 }
 
@@ -68,9 +69,15 @@ impl DpopProof {
         &self.key
     }
 
+    /// The SHA-256 digest of the token that it was sent with: `ath`.
+    #[must_use]
+    pub const fn token_sha256(&self) -> &[u8; 32] {
+        &self.token
+    }
+
     #[cfg(test)]
-    pub(crate) const fn of_key(key: [u8; 32]) -> Self {
-        Self { key, nonce: None }
+    pub(crate) const fn new(key: [u8; 32], token: [u8; 32]) -> Self {
+        Self { key, token, nonce: None }
     }
 
     /// How old its nonce is, where nonces are demanded.
@@ -218,16 +225,17 @@ impl DpopVerifier {
             return Err(DpopError::OtherKey);
         }
         let payload = jws.verify(&key)?;
-        let claims = Object::parse(&payload)?;
+        let claims = Object::parse_token(&payload)?;
         check_method(&claims, request.method)?;
         check_url(&claims, request)?;
         let nonce = self.check_nonce(&claims, now)?;
         let issued_at = self.check_time(&claims, now)?;
-        check_token(&claims, request.access_token)?;
+        let token = check_token(&claims, request.access_token)?;
         let jti = jti(&claims)?;
         let id = ReplayId::of_parts(&[TYPE.as_bytes(), &thumbprint, jti.as_bytes()]);
+        let id = id.made_by(thumbprint);
         let until = issued_at.saturating_add(self.window);
-        Ok(Unadmitted::new(DpopProof { key: thumbprint, nonce }, id, until))
+        Ok(Unadmitted::new(DpopProof { key: thumbprint, token, nonce }, id, until))
     }
 
     /// Rule 9.
@@ -278,11 +286,12 @@ fn check_url(claims: &Object<'_>, request: &ProvenRequest<'_>) -> Result<(), Dpo
     if request.base.is_target(url, request.path) { Ok(()) } else { Err(DpopError::OtherUrl) }
 }
 
-/// Rule 11.
-fn check_token(claims: &Object<'_>, token: &str) -> Result<(), DpopError> {
+/// Rule 11. Returns the digest.
+fn check_token(claims: &Object<'_>, token: &str) -> Result<[u8; 32], DpopError> {
     let claimed = base64url::decode(required(claims, "ath")?);
     let claimed = claimed.map_err(|_| ClaimsError::Malformed { claim: "ath" })?;
-    if claimed == sha256(token.as_bytes()) { Ok(()) } else { Err(DpopError::OtherToken) }
+    let digest = sha256(token.as_bytes());
+    if claimed == digest { Ok(digest) } else { Err(DpopError::OtherToken) }
 }
 
 /// Rule 12.

@@ -87,6 +87,7 @@ fn the_holder_of_the_tokens_key_is_known_once_the_proof_is_admitted() {
     let bound = confirmation(&key(&minted::Issuer::p256())).unwrap();
     let proof = admitted(proof);
     assert_eq!(Some(proof.key_thumbprint()), bound.key_thumbprint());
+    assert_eq!(proof.token_sha256(), &sha256(TOKEN.as_bytes()));
     assert_eq!(proof.nonce_age(), None);
 }
 
@@ -337,13 +338,42 @@ fn a_jti_has_a_length() {
 #[test]
 fn two_proofs_of_one_jti_are_one_and_those_of_two_keys_are_two() {
     let id = |changes| *verify(&proof(changes)).unwrap().id();
+    let bound = confirmation(&key(&minted::Issuer::p256())).unwrap();
+    assert_eq!(id(json!({})).holder(), bound.key_thumbprint());
     assert_eq!(id(json!({})), id(json!({"iat": 1_800_000_001})));
     assert_ne!(id(json!({})), id(json!({"jti": "another"})));
     let ids = [[7u8; 32], [8; 32]].map(|key| ReplayId::of_parts(&[TYPE.as_bytes(), &key, b"1"]));
     assert_ne!(ids[0], ids[1]);
 }
 
+/// One header of a request, and whether it is a proof: that, text, or bytes of any kind.
+fn any_header() -> impl Strategy<Value = (Vec<u8>, bool)> {
+    prop_oneof![
+        Just(()).prop_map(|()| (proof(json!({})).into_bytes(), true)),
+        "[ -~]{0,40}".prop_map(|text| (text.into_bytes(), false)),
+        proptest::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| (bytes, false)),
+    ]
+}
+
 proptest! {
+    /// Against what is said of them: one, and it is text.
+    #[test]
+    fn of_any_headers_one_alone_is_the_proof(
+        headers in proptest::collection::vec(any_header(), 0..4),
+    ) {
+        let answer = the_one_proof(headers.iter().map(|(bytes, _)| bytes.as_slice()));
+        match &headers[..] {
+            [] => prop_assert_eq!(&answer, &Err(DpopError::Missing)),
+            [(one, _)] => match str::from_utf8(one) {
+                Ok(text) => prop_assert_eq!(&answer, &Ok(text)),
+                Err(_) => prop_assert_eq!(&answer, &Err(DpopError::NotText)),
+            },
+            _ => prop_assert_eq!(&answer, &Err(DpopError::Several)),
+        }
+        let is_one_proof = matches!(headers[..], [(_, true)]);
+        prop_assert_eq!(answer.and_then(verify).is_ok(), is_one_proof);
+    }
+
     #[test]
     fn any_text_is_refused(text in ".{0,200}") {
         prop_assert!(verify(&text).is_err());

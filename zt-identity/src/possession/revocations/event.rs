@@ -59,7 +59,7 @@ impl Revocation {
         token_issuer: &str,
     ) -> Result<Vec<Self>, RevocationEventError> {
         let malformed = RevocationEventError::Malformed;
-        let claims = Object::parse(token.payload()).map_err(|_| malformed)?;
+        let claims = Object::parse_token(token.payload()).map_err(|_| malformed)?;
         let events = claims.get("events").and_then(Value::as_object).ok_or(malformed)?;
         let mut revocations = Vec::new();
         for (uri, event) in events.iter() {

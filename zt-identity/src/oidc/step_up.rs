@@ -1,4 +1,4 @@
-//! What a user has to have done before a page is shown.
+//! What a user has to have done before a page is shown or a route is open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::claims::DEFAULT_LEEWAY;
 ///
 /// ```
 /// use std::time::Duration;
-/// use zt_identity::oidc::login::step_up::StepUp;
+/// use zt_identity::oidc::step_up::StepUp;
 ///
 /// let step_up = StepUp::new(["urn:example:mfa"], Some(Duration::from_secs(300)))?;
-/// # Ok::<(), zt_identity::oidc::login::step_up::StepUpError>(())
+/// # Ok::<(), zt_identity::oidc::step_up::StepUpError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepUp {
-    // INVARIANT: there is an acr value or a maximum age; no value is empty or has a space in it;
-    // the age is of whole seconds.
+    // INVARIANT: there is an acr value or a maximum age; values stand in a quoted string as they are,
+    // with a space between two; the age is of whole seconds.
     acr_values: Vec<Arc<str>>,
     max_age: Option<Duration>,
 }
@@ -41,7 +41,7 @@ impl StepUp {
         if acr_values.is_empty() && max_age.is_none() {
             return Err(StepUpError::Empty);
         }
-        if acr_values.iter().any(|acr| acr.is_empty() || acr.contains(' ')) {
+        if !acr_values.iter().all(|acr| is_word(acr)) {
             return Err(StepUpError::AcrValue);
         }
         let max_age = max_age.map(|age| Duration::from_secs(age.as_secs()));
@@ -71,10 +71,17 @@ impl StepUp {
         self.has_context(authentication) && recent
     }
 
-    pub(super) fn has_context(&self, authentication: &Authentication) -> bool {
+    pub(crate) fn has_context(&self, authentication: &Authentication) -> bool {
         self.acr_values.is_empty()
             || authentication.acr.as_ref().is_some_and(|acr| self.acr_values.contains(acr))
     }
+}
+
+/// The characters that need no escape in a quoted string, but for the space: NQCHAR (RFC 6749
+/// appendix A).
+fn is_word(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'\\';
+    !text.is_empty() && text.bytes().all(plain)
 }
 
 /// Why nothing can be demanded like that.
@@ -84,8 +91,8 @@ pub enum StepUpError {
     /// Neither a context nor an age is demanded.
     #[error("a step-up demands an authentication context or an age")]
     Empty,
-    /// A context is empty, or has a space in it.
-    #[error("an authentication context is not empty and has no space in it")]
+    /// A context is empty, or has a character that no challenge could state.
+    #[error("an authentication context is not empty, and has no space, quote or control character")]
     AcrValue,
 }
 
@@ -131,7 +138,8 @@ mod tests {
     #[test]
     fn something_is_demanded() {
         assert_eq!(StepUp::new([], None), Err(StepUpError::Empty));
-        assert_eq!(StepUp::new([""], None), Err(StepUpError::AcrValue));
-        assert_eq!(StepUp::new(["a b"], None), Err(StepUpError::AcrValue));
+        for bad in ["", "a b", "a\"b", "a\\b", "a\r\nb", "ä"] {
+            assert_eq!(StepUp::new([bad], None), Err(StepUpError::AcrValue), "{bad:?}");
+        }
     }
 }

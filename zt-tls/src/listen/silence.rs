@@ -7,25 +7,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
-/// Breaks when the peer says nothing at first for too long. The sender of its `held` sees when it is
-/// gone, in whose hands it is by then.
-pub(super) struct Silence<IO> {
+/// Breaks when the peer says nothing at first for too long. It keeps an `H` for as long as it is
+/// there, in whose hands it may be by then.
+pub(crate) struct Silence<IO, H> {
     io: IO,
     // How long the peer may take to say anything; nothing once it did.
     silence: Option<Pin<Box<Sleep>>>,
-    _held: watch::Receiver<()>,
+    _held: H,
 }
 
-impl<IO> Silence<IO> {
-    pub(super) fn new(io: IO, held: watch::Receiver<()>, silence: Duration) -> Self {
+impl<IO, H> Silence<IO, H> {
+    pub(crate) fn new(io: IO, held: H, silence: Duration) -> Self {
         Self { io, silence: Some(Box::pin(sleep(silence))), _held: held }
+    }
+
+    pub(crate) const fn inner(&self) -> &IO {
+        &self.io
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Silence<IO> {
+impl<IO: AsyncRead + Unpin, H: Unpin> AsyncRead for Silence<IO, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -42,7 +45,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Silence<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Silence<IO> {
+impl<IO: AsyncWrite + Unpin, H: Unpin> AsyncWrite for Silence<IO, H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

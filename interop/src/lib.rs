@@ -1,0 +1,3 @@
+//! What the programs here have in common. The README says what they are for.
+
+pub mod http;

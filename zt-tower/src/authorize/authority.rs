@@ -1,0 +1,54 @@
+use std::fmt;
+use std::sync::Arc;
+
+use zt_core::decision::{Decide, Permit};
+use zt_core::record::Record;
+use zt_core::request::{Action, Context, Request, Resource};
+use zt_core::time::Clock;
+
+use crate::caller::Caller;
+use crate::denial::{Denial, Refusal};
+use crate::record::Recording;
+
+/// Who decides, where that is recorded, and what time it is.
+#[derive(Clone)]
+pub(super) struct Authority {
+    pub(super) policy: Arc<dyn Decide>,
+    pub(super) recording: Recording,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// A decision: its record, whatever it was, and what came of it.
+pub(super) type Decided = (Record, Result<Permit, Denial>);
+
+impl Authority {
+    /// Rules 4 and 5.
+    pub(super) fn decide(
+        &self,
+        caller: &Caller,
+        action: &Action,
+        resource: &Resource,
+        context: &Context,
+    ) -> Result<Decided, Refusal> {
+        let request = Request::new(caller.principal(), action, resource, context);
+        let decision = self.policy.decide(&request);
+        if !decision.is_of(&request) {
+            return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
+        }
+        let record = Record::of(&decision);
+        let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
+            permit.covers(action, resource).map_err(|_| Denial::Wiring)?;
+            Ok(permit)
+        });
+        Ok((record, permit))
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("recording", &self.recording)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,327 @@
+//! What one service verifies at once, and for whom.
+//!
+//! Verifying a credential costs a signature, some 40 µs of a core, or the wait for somebody else. A
+//! flood of tokens that are new, or garbage, shall not take that from callers whose tokens are
+//! remembered. So a verification begins when, in this order:
+//!
+//! 1. its source has not used up its rate: [`Limits::rate`], for each peer, or for each address where
+//!    there is no peer (of an IPv6 address, its network of 64 bits);
+//! 2. there are fewer of them than [`Limits::verifications`].
+//!
+//! Else the answer is 503 with `Retry-After`, at once. What is [known](crate::demand::VerifyToken::known)
+//! is limited by neither, nor is a route that demands no token.
+//!
+//! Sources are counted in two maps of [`Limits::sources`] places each, one for peers, one for
+//! addresses, so that nobody without a certificate takes a place from a peer. Where a map is full,
+//! those who find no place share one.
+//!
+//! What a credential itself may take is limited where it is read: a token to
+//! [`MAX_TOKEN`](crate::credential::MAX_TOKEN) bytes, a path to [`MAX_PATH`](crate::path::MAX_PATH).
+//! What is waited for has a time limit of its own: 5 seconds for a review of a token, and what the
+//! replay store was given. The size of a request's headers is for the HTTP server, the time of a
+//! handler for the service.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use zt_core::peer::Peer;
+use zt_core::spiffe::SpiffeId;
+use zt_core::time::Timestamp;
+
+use crate::denial::{Denial, Refusal};
+
+/// Verifications at once unless stated otherwise: those that wait for a replay store or a review; of
+/// those that compute there are never more than threads.
+pub const DEFAULT_VERIFICATIONS: usize = 256;
+/// Verifications a second of one source unless stated otherwise: at 40 µs each, 4 % of a core.
+pub const DEFAULT_RATE: u32 = 1_000;
+/// Verifications that a source may do at once after a while without any, unless stated otherwise.
+pub const DEFAULT_BURST: u32 = 2_000;
+/// Sources that are told apart unless stated otherwise: about a megabyte.
+pub const DEFAULT_SOURCES: usize = 10_000;
+
+/// How often the places of those who have been quiet are given to others.
+const SWEEP: Duration = Duration::from_secs(1);
+const SECOND: u64 = 1_000_000;
+
+/// The limits of a layer; clones of the layer share what they count.
+///
+/// ```
+/// use zt_tower::limits::Limits;
+///
+/// let limits = Limits::default().verifications(64).rate(100, 500);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    verifications: usize,
+    rate: Rate,
+    sources: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rate {
+    // INVARIANT: at least one.
+    interval: Duration,
+    // How far ahead of its rate a source may be.
+    ahead: Duration,
+}
+
+impl Rate {
+    fn new(per_second: u32, burst: u32) -> Self {
+        let per_second = u64::from(per_second).clamp(1, SECOND);
+        let interval = Duration::from_micros(SECOND.checked_div(per_second).unwrap_or(SECOND));
+        Self { interval, ahead: interval.saturating_mul(burst.saturating_sub(1)) }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            verifications: DEFAULT_VERIFICATIONS,
+            rate: Rate::new(DEFAULT_RATE, DEFAULT_BURST),
+            sources: DEFAULT_SOURCES,
+        }
+    }
+}
+
+impl Limits {
+    /// At most this many verifications at once; [`DEFAULT_VERIFICATIONS`] by default, at least 1.
+    #[must_use]
+    pub fn verifications(self, at_once: usize) -> Self {
+        Self { verifications: at_once.max(1), ..self }
+    }
+
+    /// At most so many verifications a second for each source, and so many at once after a while
+    /// without any; [`DEFAULT_RATE`] and [`DEFAULT_BURST`] by default, at least 1 of each. A route
+    /// that demands DPoP proofs verifies one with every request.
+    #[must_use]
+    pub fn rate(self, per_second: u32, burst: u32) -> Self {
+        Self { rate: Rate::new(per_second, burst), ..self }
+    }
+
+    /// Tells this many peers, and as many addresses, apart; [`DEFAULT_SOURCES`] by default.
+    #[must_use]
+    pub const fn sources(self, count: usize) -> Self {
+        Self { sources: count, ..self }
+    }
+}
+
+/// Counts by [`Limits`]. A clone is the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Limiter(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    limits: Limits,
+    at_once: AtomicUsize,
+    peers: Mutex<Sources<SpiffeId>>,
+    addresses: Mutex<Sources<IpAddr>>,
+}
+
+/// A verification that is going on, until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Verification(Limiter);
+
+impl Drop for Verification {
+    fn drop(&mut self) {
+        self.0.0.at_once.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(Arc::new(State {
+            limits,
+            at_once: AtomicUsize::new(0),
+            peers: Mutex::default(),
+            addresses: Mutex::default(),
+        }))
+    }
+
+    /// Begins a verification for a request of this peer, or from this address.
+    pub(crate) fn begin(
+        &self,
+        peer: Option<&Peer>,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Verification, Refusal> {
+        let limits = &self.0.limits;
+        let in_time = match (peer, address) {
+            (Some(peer), _) => admit(&self.0.peers, peer.id(), limits, now),
+            (None, Some(address)) => admit(&self.0.addresses, &network(address), limits, now),
+            (None, None) => true,
+        };
+        if !in_time {
+            return Err(Refusal::new(Denial::Unavailable, "verifications_of_source"));
+        }
+        let began = self.0.at_once.fetch_update(Ordering::Acquire, Ordering::Relaxed, |at_once| {
+            at_once.checked_add(1).filter(|at_once| *at_once <= limits.verifications)
+        });
+        match began {
+            Ok(_) => Ok(Verification(self.clone())),
+            Err(_) => Err(Refusal::new(Denial::Unavailable, "verifications_at_once")),
+        }
+    }
+}
+
+/// One host, or what is given to one customer.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+fn admit<K: Hash + Eq + Clone>(
+    sources: &Mutex<Sources<K>>,
+    source: &K,
+    limits: &Limits,
+    now: Timestamp,
+) -> bool {
+    sources.lock().unwrap_or_else(PoisonError::into_inner).admit(source, limits, now)
+}
+
+/// How far ahead of their rate sources are: when each would be at zero again (the generic cell rate
+/// algorithm).
+#[derive(Debug)]
+struct Sources<K> {
+    known: HashMap<K, Timestamp>,
+    others: Timestamp,
+    swept: Timestamp,
+}
+
+impl<K> Default for Sources<K> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), others: Timestamp::EPOCH, swept: Timestamp::EPOCH }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Sources<K> {
+    fn admit(&mut self, source: &K, limits: &Limits, now: Timestamp) -> bool {
+        if let Some(even) = self.known.get_mut(source) {
+            return take(even, limits.rate, now);
+        }
+        if self.known.len() >= limits.sources {
+            self.sweep(now);
+        }
+        if self.known.len() >= limits.sources {
+            return take(&mut self.others, limits.rate, now);
+        }
+        take(self.known.entry(source.clone()).or_insert(now), limits.rate, now)
+    }
+
+    /// Forgets those who have all of their burst again.
+    fn sweep(&mut self, now: Timestamp) {
+        if now.since(self.swept) >= SWEEP || self.swept > now {
+            self.swept = now;
+            self.known.retain(|_, even| *even > now);
+        }
+    }
+}
+
+fn take(even: &mut Timestamp, rate: Rate, now: Timestamp) -> bool {
+    let ahead = even.since(now);
+    if ahead > rate.ahead.saturating_add(rate.interval) {
+        // Nobody gets so far ahead: the clock was set back.
+        *even = now;
+    } else if ahead > rate.ahead {
+        return false;
+    }
+    *even = (*even).max(now).saturating_add(rate.interval);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some([10, 0, 0, last].into())
+    }
+
+    fn began(limiter: &Limiter, from: Option<IpAddr>, now: Timestamp) -> Result<(), &'static str> {
+        limiter.begin(None, from, now).map(drop).map_err(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn a_source_has_its_burst_and_then_its_rate() {
+        let limiter = Limiter::new(Limits::default().rate(10, 3));
+        let at = |millis| NOW.saturating_add(Duration::from_millis(millis));
+        let outcome = [0, 0, 0, 0, 99, 100, 150, 200].map(|n| began(&limiter, address(1), at(n)));
+        let refused = Err("verifications_of_source");
+        assert_eq!(outcome, [Ok(()), Ok(()), Ok(()), refused, refused, Ok(()), refused, Ok(())]);
+        assert_eq!(began(&limiter, address(2), at(200)), Ok(()), "another is another");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out() {
+        let limiter = Limiter::new(Limits::default().rate(1, 1));
+        assert!(began(&limiter, address(1), NOW).is_ok());
+        let yesterday = NOW.saturating_sub(Duration::from_secs(24 * 3_600));
+        assert!(began(&limiter, address(1), yesterday).is_ok());
+        assert!(began(&limiter, address(1), yesterday).is_err());
+    }
+
+    #[test]
+    fn those_who_find_no_place_share_one_until_others_are_quiet() {
+        let limiter = Limiter::new(Limits::default().rate(1, 1).sources(2));
+        assert!(began(&limiter, address(1), NOW).is_ok());
+        assert!(began(&limiter, address(2), NOW).is_ok());
+        assert!(began(&limiter, address(3), NOW).is_ok());
+        assert!(began(&limiter, address(4), NOW).is_err(), "its place is that of 3");
+        let later = NOW.saturating_add(Duration::from_secs(2));
+        assert!(began(&limiter, address(4), later).is_ok());
+        assert!(began(&limiter, address(3), later).is_ok());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_source() {
+        let limiter = Limiter::new(Limits::default().rate(1, 1));
+        let from = |text: &str| Some(text.parse().unwrap());
+        assert!(began(&limiter, from("2001:db8::1"), NOW).is_ok());
+        assert!(began(&limiter, from("2001:db8::2:1"), NOW).is_err());
+        assert!(began(&limiter, from("2001:db8:0:1::1"), NOW).is_ok());
+        assert!(began(&limiter, from("::ffff:10.0.0.1"), NOW).is_ok());
+        assert!(began(&limiter, address(1), NOW).is_err());
+    }
+
+    #[test]
+    fn there_are_so_many_verifications_at_once_and_no_more() {
+        let limiter = Limiter::new(Limits::default().verifications(2));
+        let one = limiter.begin(None, address(1), NOW).unwrap();
+        let _two = limiter.begin(None, address(2), NOW).unwrap();
+        assert_eq!(began(&limiter, address(3), NOW), Err("verifications_at_once"));
+        drop(one);
+        assert_eq!(began(&limiter, address(3), NOW), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_source_does_more_than_burst_and_rate(
+            rate in 1_u32..100, burst in 1_u32..20,
+            steps in prop::collection::vec(0_u64..100_000, 1..200),
+        ) {
+            let limiter = Limiter::new(Limits::default().rate(rate, burst));
+            let (mut now, mut done) = (NOW, 0_u64);
+            for step in steps {
+                now = now.saturating_add(Duration::from_micros(step));
+                done += u64::from(began(&limiter, address(1), now).is_ok());
+                let interval = 1_000_000 / u64::from(rate);
+                let elapsed = u64::try_from(now.since(NOW).as_micros()).unwrap();
+                prop_assert!(done <= u64::from(burst) + elapsed / interval);
+            }
+        }
+    }
+}
