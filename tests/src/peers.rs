@@ -1,5 +1,5 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server,
-//! PostgreSQL.
+//! Real programs that nobody here wrote: openssl, curl, nginx, python3 with joserfc, node,
+//! redis-server, PostgreSQL.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 

@@ -140,6 +140,7 @@ impl<P: Client> Door<P> {
             peer: stream.peer().proven().cloned(),
             from,
             lease: stream.lease().clone(),
+            retires: stream.retires(),
             binding,
             clock: Arc::clone(self.acceptor.clock()),
         })

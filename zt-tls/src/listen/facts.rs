@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Extensions, Request};
 use zt_core::lease::{Ended, Lease};
@@ -21,6 +22,7 @@ pub(crate) struct Facts {
     pub(crate) peer: Option<Verified<Peer>>,
     pub(crate) from: SocketAddr,
     pub(crate) lease: Lease,
+    pub(crate) retires: Instant,
     pub(crate) binding: Option<ChannelBinding>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -48,9 +50,14 @@ impl Connected {
         &self.0.lease
     }
 
+    /// Whether no further request is to begin on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.lease.has_ended().is_some() || Instant::now() >= self.0.retires
+    }
+
     /// Puts peer, address and lease into a request, unless the lease has ended.
     pub(crate) fn equip<B>(&self, request: &mut Request<B>) -> Result<(), Ended> {
-        let Facts { peer, from, lease, binding, clock } = &*self.0;
+        let Facts { peer, from, lease, binding, clock, .. } = &*self.0;
         lease.check(clock.now())?;
         let extensions: &mut Extensions = request.extensions_mut();
         if let Some(peer) = peer {
