@@ -277,6 +277,7 @@ pub struct PostgresServer {
     process: Child,
     port: u16,
     log: PathBuf,
+    socket: PathBuf,
 }
 
 impl PostgresServer {
@@ -337,7 +338,8 @@ impl PostgresServer {
             .stdout(Stdio::null())
             .spawn()
             .expect("postgres");
-        let server = Self { process, port, log };
+        let socket = cluster.join(format!(".s.PGSQL.{port}"));
+        let server = Self { process, port, log, socket };
         let began = Instant::now();
         while !try_run(server.psql(port).args(["-c", "select 1"]), "").status.success() {
             assert!(began.elapsed() < Duration::from_secs(60), "{}", server.log());
@@ -349,6 +351,11 @@ impl PostgresServer {
     /// Its port on loopback.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its Unix socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The client, which connects to this port.

@@ -289,7 +289,7 @@ impl<P: Client> Acceptor<P> {
     }
 
     #[cfg(feature = "serve")]
-    pub(crate) fn counts(&self) -> &Counts {
+    pub(crate) const fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 

@@ -143,6 +143,7 @@ impl<P: Client> Door<P> {
             retires: stream.retires(),
             binding,
             clock: Arc::clone(self.acceptor.clock()),
+            counts: Arc::clone(self.acceptor.counts()),
         })
     }
 }
