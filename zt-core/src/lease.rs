@@ -130,7 +130,7 @@ impl Leases {
     /// given.
     pub fn grant(&self, support: impl Support + 'static) -> io::Result<Lease> {
         self.0.start()?;
-        Ok(Lease::new(&self.0, None, Box::new(support)))
+        Ok(Lease::new(&self.0, None, support))
     }
 
     /// Looks at all of them now, and returns how many last.
@@ -239,12 +239,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone)]
 pub struct Lease(Arc<Shared>);
 
-struct Shared {
+// One allocation holds a lease and its support.
+struct Shared<S: ?Sized = dyn Support> {
     registry: Arc<Registry>,
     parent: Option<Lease>,
-    support: Box<dyn Support>,
     ended: OnceLock<(Ended, Instant)>,
     waiting: Mutex<Waiting>,
+    support: S,
 }
 
 #[derive(Default)]
@@ -254,13 +255,17 @@ struct Waiting {
 }
 
 impl Lease {
-    fn new(registry: &Arc<Registry>, parent: Option<Self>, support: Box<dyn Support>) -> Self {
-        let shared = Arc::new(Shared {
+    fn new(
+        registry: &Arc<Registry>,
+        parent: Option<Self>,
+        support: impl Support + 'static,
+    ) -> Self {
+        let shared: Arc<Shared> = Arc::new(Shared {
             registry: Arc::clone(registry),
             parent,
-            support,
             ended: OnceLock::new(),
             waiting: Mutex::default(),
+            support,
         });
         lock(&registry.watched).leases.push(Arc::downgrade(&shared));
         Self(shared)
@@ -269,7 +274,7 @@ impl Lease {
     /// A lease that rests on what this one does, and on `support`.
     #[must_use]
     pub fn and(&self, support: impl Support + 'static) -> Self {
-        Self::new(&self.0.registry, Some(self.clone()), Box::new(support))
+        Self::new(&self.0.registry, Some(self.clone()), support)
     }
 
     /// Whether it lasts at `now`.

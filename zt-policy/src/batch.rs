@@ -53,7 +53,8 @@ impl PolicySet {
         context: &'r Context,
         asked: impl IntoIterator<Item = (&'r Action, &'r Resource)>,
     ) -> Vec<Decision> {
-        let mut decisions = Vec::new();
+        let asked = asked.into_iter();
+        let mut decisions = Vec::with_capacity(asked.size_hint().0);
         self.each(caller, context, asked, Wanted::All, |request, answers| {
             decisions.push(answers.decision(self, &request));
         });

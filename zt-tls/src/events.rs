@@ -1,6 +1,7 @@
 //! What happens to connections, told and counted.
 //!
-//! An [`Observe`] is told of every connection that is admitted, refused or ended, at the moment it
+//! An [`Observe`] is told of every connection that is admitted, refused or ended, and of every request
+//! that `serve` refuses on a connection that has ended, at the moment it
 //! happens and on the thread that it happens on: it counts or hands on, and does not wait. What is
 //! counted here besides is read with `health` of an acceptor or connector.
 
@@ -155,6 +156,14 @@ pub enum Event<'a> {
         /// Why its identity is refused by now, if that is it.
         refused: Option<&'a Refused>,
     },
+    /// `serve` refused a request on a connection that had ended, before any service saw it. The
+    /// caller was reset and learnt nothing else.
+    RequestRefused {
+        /// Who asked.
+        peer: Option<&'a Verified<Peer>>,
+        /// Why the connection had ended.
+        why: Ended,
+    },
     /// A new identity, new bundles or lists were not taken; the old ones stay until they expire.
     UpdateFailed {
         /// Why not.
@@ -221,6 +230,8 @@ pub struct Counted {
     pub ended: u64,
     /// Connections that were refused, by reason; reasons that did not occur are left out.
     pub refused: Vec<(Reason, u64)>,
+    /// Requests that `serve` refused, as their connection had ended.
+    pub refused_requests: u64,
     /// Updates that were not taken since the last one that was.
     pub failed_updates: u64,
 }
@@ -233,6 +244,7 @@ pub(crate) struct Counts {
     admitted: AtomicU64,
     ended: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
+    refused_requests: AtomicU64,
     failed_updates: AtomicU64,
 }
 
@@ -279,6 +291,12 @@ impl Counts {
         self.tell(&Event::Ended { peer, why, refused });
     }
 
+    #[cfg(feature = "serve")]
+    pub(crate) fn refused_request(&self, peer: Option<&Verified<Peer>>, why: Ended) {
+        self.refused_requests.fetch_add(1, Ordering::Relaxed);
+        self.tell(&Event::RequestRefused { peer, why });
+    }
+
     pub(crate) fn updated(&self, failure: Option<&(dyn Error + 'static)>) {
         match failure {
             None => self.failed_updates.store(0, Ordering::Relaxed),
@@ -299,6 +317,7 @@ impl Counts {
                 .map(|(reason, count)| (reason, count.load(Ordering::Relaxed)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
+            refused_requests: self.refused_requests.load(Ordering::Relaxed),
             failed_updates: self.failed_updates.load(Ordering::Relaxed),
         }
     }

@@ -77,10 +77,11 @@ impl Connections {
         };
         let lasts = lasts.saturating_sub(self.jitter.of(lasts));
         let began = Instant::now();
-        let lead = lasts.checked_div(10).unwrap_or(lasts).min(self.lasting.grace);
+        let lead = lasts.checked_div(2).unwrap_or(lasts).min(self.lasting.grace);
         let retires = began.checked_add(lasts.saturating_sub(lead)).unwrap_or(began);
         let peer = proof.as_ref().map(|(_, peer, _)| peer.clone());
-        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        // The peer has the leaf.
+        let intermediates = chain.iter().skip(1).map(|der| der.clone().into_owned()).collect();
         let support = Connection {
             until: now.saturating_add(lasts),
             began,
@@ -89,7 +90,7 @@ impl Connections {
             proof: proof.map(|(verifier, peer, standing)| Proof {
                 verifier,
                 peer,
-                chain,
+                intermediates,
                 verdict: Mutex::new((standing, Instant::now())),
             }),
             counts: Arc::clone(&self.counts),
@@ -117,7 +118,7 @@ struct Connection {
 struct Proof {
     verifier: Arc<PeerVerifier>,
     peer: Verified<Peer>,
-    chain: Box<[CertificateDer<'static>]>,
+    intermediates: Box<[CertificateDer<'static>]>,
     verdict: Mutex<(Standing, Instant)>,
 }
 
@@ -146,7 +147,8 @@ impl Proof {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         let (standing, at) = *verdict;
         let anew = at.elapsed() >= VERDICT_AGE;
-        let now = self.verifier.still(&self.chain, standing, anew)?;
+        let (leaf, intermediates) = (self.peer.leaf(), &self.intermediates);
+        let now = self.verifier.still(leaf, intermediates, standing, anew)?;
         if anew || now != standing {
             *verdict = (now, Instant::now());
         }

@@ -55,7 +55,7 @@ impl<T, P> Stream<T, P> {
     }
 
     /// When to begin to take leave of the peer, so that none of its requests meets the end of the
-    /// lease by age: as long before that as the grace, at most a tenth of the lease. `serve` tells
+    /// lease by age: as long before that as the grace, at most half of the lease. `serve` tells
     /// HTTP/2 peers to go away then, and closes connections of HTTP/1.1 after the request under way.
     #[must_use]
     pub const fn retires(&self) -> std::time::Instant {

@@ -161,14 +161,6 @@ fn judge<'c>(
     Ok(svid)
 }
 
-fn chain<'c>(
-    leaf: &'c CertificateDer<'_>,
-    intermediates: &'c [CertificateDer<'_>],
-) -> Vec<CertificateDer<'c>> {
-    let all = std::iter::once(leaf).chain(intermediates);
-    all.map(|der| CertificateDer::from(der.as_ref())).collect()
-}
-
 /// Checks that whoever presents a certificate has its key.
 struct Signatures(Arc<CryptoProvider>);
 
@@ -203,6 +195,14 @@ impl Signatures {
     fn schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// A leaf and what follows it, as one chain.
+fn chain<'c>(leaf: &'c [u8], intermediates: &'c [CertificateDer<'_>]) -> Vec<CertificateDer<'c>> {
+    let mut chain = Vec::with_capacity(intermediates.len().saturating_add(1));
+    chain.push(CertificateDer::from(leaf));
+    chain.extend(intermediates.iter().map(|der| CertificateDer::from(der.as_ref())));
+    chain
 }
 
 impl ClientCertVerifier for PeerVerifier {

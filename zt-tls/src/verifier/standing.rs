@@ -11,7 +11,7 @@ use zt_identity::bundle::BundleSet;
 use zt_identity::profile::Leaf;
 use zt_identity::source::X509Material;
 
-use super::{PeerVerifier, Refused};
+use super::{PeerVerifier, Refused, chain};
 
 /// The number of bundles that were replaced before they were looked at.
 const UNKNOWN: u64 = 0;
@@ -68,7 +68,8 @@ impl PeerVerifier {
     /// has to be done `anew`.
     pub(crate) fn still(
         &self,
-        chain: &[CertificateDer<'_>],
+        leaf: &[u8],
+        intermediates: &[CertificateDer<'_>],
         standing: Standing,
         anew: bool,
     ) -> Result<Standing, Refused> {
@@ -76,7 +77,7 @@ impl PeerVerifier {
         let material = self.source.load();
         let now = Standing { trust: self.trust.of(&material), admission: admission.generation() };
         if anew || now != standing || now.trust == UNKNOWN {
-            let _svid = self.judge(chain, &material, &admission)?;
+            let _svid = self.judge(&chain(leaf, intermediates), &material, &admission)?;
         }
         Ok(now)
     }

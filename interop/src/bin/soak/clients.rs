@@ -1,5 +1,6 @@
 //! Six workloads that call, each in five ways.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -211,10 +212,20 @@ impl Caller {
         match timeout(LIMIT, http.get(path)).await {
             Ok(Ok(Answer { status, text, .. })) if status.is_success() => Ok(text),
             Ok(Ok(Answer { status, .. })) => Err(Failed { why: status.to_string(), unsent: false }),
-            Ok(Err(error)) => Err(Failed { unsent: error.is_canceled(), why: text(error) }),
+            Ok(Err(error)) => Err(Failed { unsent: is_unsent(&error), why: text(error) }),
             Err(_elapsed) => Err(Failed { why: "no answer".into(), unsent: false }),
         }
     }
+}
+
+/// Whether the request can be sent again, as the server did not see it: it waited for a connection
+/// that closed, or had no stream when the server said to go away (RFC 9113 §6.8).
+fn is_unsent(error: &hyper::Error) -> bool {
+    let of_http2 = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
+    let told = of_http2.is_some_and(|error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    });
+    error.is_canceled() || told
 }
 
 struct Failed {
@@ -242,7 +253,7 @@ async fn exchange(stream: &mut ClientStream<TcpStream>) -> std::io::Result<Strin
 }
 
 /// An error with its causes.
-fn text(error: impl std::error::Error) -> String {
+fn text(error: impl Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -64,7 +64,7 @@ pub struct Ledger(Mutex<Books>);
 #[derive(Debug, Default)]
 struct Books {
     kinds: [Row; 5],
-    told: Vec<String>,
+    told: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -97,9 +97,11 @@ impl Ledger {
             row.times.note(to - from);
         }
         row.latest = row.latest.max(late.unwrap_or_default());
-        if matches!(verdict, Verdict::Dropped | Verdict::Lingered) && books.told.len() < TOLD {
+        if matches!(verdict, Verdict::Dropped | Verdict::Lingered) && books.told < TOLD {
             let why = failed.unwrap_or_else(|| format!("{late:?} late"));
-            books.told.push(format!("{verdict:?}: {} of {client}: {why}", kind.name()));
+            let took = (to - from).as_millis();
+            println!("{verdict:?}: {} of {client}, {took} ms: {why}", kind.name());
+            books.told += 1;
         }
         verdict
     }
@@ -122,7 +124,7 @@ impl Ledger {
     }
 
     pub fn findings(&self) -> Vec<String> {
-        let mut findings = self.0.lock().unwrap().told.clone();
+        let mut findings = Vec::new();
         let [answered, refused, dropped, lingered] = self.counts();
         if dropped + lingered > 0 {
             findings.push(format!("{dropped} requests were dropped, {lingered} lingered"));
