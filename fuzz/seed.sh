@@ -33,6 +33,14 @@ for path in [
 ]:
     seed("normal_path", path)
 
+# What Envoy says of its clients.
+for text in [
+    "By=spiffe://example.org/gateway;Hash=" + "ab" * 32 + ";URI=spiffe://example.org/cart",
+    "Subject=\"CN=cart,O=a\\\"b\";URI=spiffe://example.org/cart;DNS=a;DNS=b",
+    "URI=spiffe://example.org/a,URI=spiffe://example.org/b", "uri=\"spiffe://example.org/cart\"",
+]:
+    seed("forwarded_client_cert", text)
+
 # What a browser brings: to return to, to end a login with; and what was stored of one.
 for text in [
     "/orders/42?tab=items", "//evil.test", "/\\evil.test", "/\t/evil.test", "/.//evil.test",
