@@ -10,7 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+#[cfg(feature = "serve")]
+use tokio::io::AsyncWrite;
+#[cfg(feature = "client")]
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 use zt_core::lease::{Ending, Lease};
 
@@ -44,13 +47,21 @@ pub(crate) struct Farewell {
     said: bool,
     // What is left to be said.
     rest: &'static [u8],
+    #[cfg(feature = "serve")]
     unflushed: bool,
 }
 
 impl Farewell {
     pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
         let (frames, leave) = (Frames::default(), Leave::new(lease, retires));
-        Self { leave, frames, said: false, rest: &[], unflushed: false }
+        Self {
+            leave,
+            frames,
+            said: false,
+            rest: &[],
+            #[cfg(feature = "serve")]
+            unflushed: false,
+        }
     }
 
     /// How many bytes may pass until the goodbye; none when it is to be said now, and nothing where
