@@ -33,6 +33,14 @@ for path in [
 ]:
     seed("normal_path", path)
 
+# What Envoy says of its clients.
+for text in [
+    "By=spiffe://example.org/gateway;Hash=" + "ab" * 32 + ";URI=spiffe://example.org/cart",
+    "Subject=\"CN=cart,O=a\\\"b\";URI=spiffe://example.org/cart;DNS=a;DNS=b",
+    "URI=spiffe://example.org/a,URI=spiffe://example.org/b", "uri=\"spiffe://example.org/cart\"",
+]:
+    seed("forwarded_client_cert", text)
+
 # What a browser brings: to return to, to end a login with; and what was stored of one.
 for text in [
     "/orders/42?tab=items", "//evil.test", "/\\evil.test", "/\t/evil.test", "/.//evil.test",
@@ -210,6 +218,18 @@ for issuer in ["https://a.test", "https://b.test", "https://c.test"]:
     }
     for without in [None, *claims]:
         seed("several_issuers", compact({k: v for k, v in claims.items() if k != without}))
+
+# What is said about tokens, and what tokens are given out.
+said = {"active": True, "token_type": "Bearer", "iss": "https://i.test", "aud": "c", "sub": "s",
+        "client_id": "a", "scope": "read", "iat": 1_800_000_000, "exp": 1_800_000_060,
+        "cnf": {"jkt": "A" * 43}, "jti": "1"}
+given = {"access_token": "t", "token_type": "Bearer", "expires_in": 60, "scope": "read",
+         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+for target, answer in [("introspection", said), ("token_endpoint", given)]:
+    for without in [None, *answer]:
+        seed(target, compact({k: v for k, v in answer.items() if k != without}))
+    for kind in ["DPoP", "bearer", "N_A"]:
+        seed(target, compact(answer | {"token_type": kind}))
 
 # Proofs, URLs, events.
 proof = {"jti": "1", "htm": "GET", "htu": "https://a.test/", "iat": 0, "nonce": "n",

@@ -7,7 +7,6 @@ mod policy;
 mod possession;
 mod tls;
 mod token;
-mod workload_api;
 
 fn main() {
     jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.install_default().expect("the first");

@@ -22,10 +22,10 @@ use zt_identity::matcher::Authorizer;
 use zt_identity::revocation::RevocationList;
 use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
+use zt_interop::workload_api::WorkloadApi;
 use zt_tls::{Acceptor, Connector, provider};
 
 use crate::identity::authority;
-use crate::workload_api;
 
 pub fn scenarios() -> Vec<Scenario> {
     let aws_lc = provider::aws_lc_rs;
@@ -248,9 +248,9 @@ impl Ends {
         ));
         let folder = tempfile::tempdir().unwrap();
         let (client, server) = runtime.block_on(async {
-            let socket = workload_api::serve(folder.path(), authority, identity);
-            let endpoint = format!("unix:{}", socket.display());
-            let source = spiffe::X509Source::builder().endpoint(endpoint).build().await.unwrap();
+            let api = WorkloadApi::serve(folder.path(), identity, &authority.bundle());
+            let source = spiffe::X509Source::builder().endpoint(api.endpoint());
+            let source = source.build().await.unwrap();
             let domain = || authorizer::trust_domains(["example.org"]).unwrap();
             let client = mtls_client(source.clone()).authorize(domain()).build().unwrap();
             (client, mtls_server(source).authorize(domain()).build().unwrap())

@@ -10,7 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+#[cfg(feature = "serve")]
+use tokio::io::AsyncWrite;
+#[cfg(feature = "client")]
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 use zt_core::lease::{Ending, Lease};
 
@@ -148,7 +151,8 @@ impl Farewell {
     }
 }
 
-#[cfg(all(test, feature = "client", feature = "serve"))]
+#[cfg(all(feature = "client", feature = "serve"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -184,12 +188,13 @@ mod tests {
 
     /// The frames of what was said, and whether a goodbye stands where none may.
     fn read(mut said: &[u8]) -> (Vec<Vec<u8>>, usize, bool) {
-        let (mut frames, mut goodbyes, mut open, mut misplaced) = (Vec::new(), 0, false, false);
+        let (mut frames, mut goodbyes) = (Vec::new(), 0_usize);
+        let (mut open, mut misplaced) = (false, false);
         while let Some(header) = said.get(..9) {
             let (frame, rest) = said.split_at(usize::from(header[2]).saturating_add(9));
             said = rest;
             if frame == GO_AWAY {
-                goodbyes += 1;
+                goodbyes = goodbyes.saturating_add(1);
                 misplaced |= open || frames.is_empty();
                 continue;
             }
