@@ -344,7 +344,9 @@ fn a_source_tells_what_happens_to_it_and_how_it_is() {
             Event::Updated { generation } => format!("updated {generation}"),
             Event::UpdateFailed { error } => format!("failed: {error}"),
             Event::Withdrawn { id } => format!("withdrawn {id}"),
-            _ => "something else".to_owned(),
+            Event::LeftOut { .. } | Event::Expired { .. } | Event::Disconnected { .. } | _ => {
+                "something else".to_owned()
+            }
         });
     });
     let health = source.health(NOW);
