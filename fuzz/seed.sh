@@ -192,6 +192,18 @@ for issuer in ["https://a.test", "https://b.test", "https://c.test"]:
     for without in [None, *claims]:
         seed("several_issuers", compact({k: v for k, v in claims.items() if k != without}))
 
+# What is said about tokens, and what tokens are given out.
+said = {"active": True, "token_type": "Bearer", "iss": "https://i.test", "aud": "c", "sub": "s",
+        "client_id": "a", "scope": "read", "iat": 1_800_000_000, "exp": 1_800_000_060,
+        "cnf": {"jkt": "A" * 43}, "jti": "1"}
+given = {"access_token": "t", "token_type": "Bearer", "expires_in": 60, "scope": "read",
+         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"}
+for target, answer in [("introspection", said), ("token_endpoint", given)]:
+    for without in [None, *answer]:
+        seed(target, compact({k: v for k, v in answer.items() if k != without}))
+    for kind in ["DPoP", "bearer", "N_A"]:
+        seed(target, compact(answer | {"token_type": kind}))
+
 # Proofs, URLs, events.
 proof = {"jti": "1", "htm": "GET", "htu": "https://a.test/", "iat": 0, "nonce": "n",
          "ath": "4-PCuH12i3pTCtl0h6riWdBq9q-xUFNDmyl9l-ee5oU"}

@@ -2,13 +2,13 @@
 //! PostgreSQL. `serve` stands beside the service, `connect` beside its clients.
 
 mod connect;
+mod endpoint;
 mod proxy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tokio::net::TcpListener;
 use zt_core::record::{JsonLines, RecordQueue};
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::{Clock, SystemClock};
@@ -22,16 +22,22 @@ use zt_policy::LivePolicies;
 use zt_tls::listen::Listener;
 use zt_tls::{Acceptor, Connector};
 
+use crate::connect::LocalEnd;
+use crate::endpoint::Endpoint;
+use crate::proxy::Proxy;
+
 const USAGE: &str = "\
 usage: legacy-proxy serve   --identity FOLDER --listen ADDRESS --policies FOLDER
-                            --upstream ADDRESS --name NAME
-       legacy-proxy connect --identity FOLDER --listen ADDRESS --proxy ADDRESS --server SPIFFE-ID
+                            --upstream ENDPOINT --name NAME
+       legacy-proxy connect --identity FOLDER --listen ENDPOINT --proxy ADDRESS --server SPIFFE-ID
 
   --identity  svid.pem, key.pem, bundle.pem and crl.pem; read again when they change
   --policies  files of Cedar; read again when they change
   --upstream  the service, which nobody else should be able to reach
   --name      what policies call it: Upstream::\"NAME\"
-  --server    whom connect expects at the other end";
+  --server    whom connect expects at the other end
+
+An endpoint is an address and a port, or the path of a Unix socket.";
 
 /// Connections at once: PostgreSQL takes 100 unless it is told otherwise.
 const SESSIONS: usize = 90;
@@ -69,13 +75,13 @@ async fn serve(mut options: Options) -> Outcome<()> {
         .on_refused(|from, refused| eprintln!("nobody from {from}: {}", chain(refused)));
     println!("up at {}", listener.local_addr()?);
     let records = RecordQueue::builder().start(JsonLines::new(std::io::stdout()))?;
-    proxy::Proxy::new(policy, records, upstream, &name).serve(listener).await
+    Proxy::new(policy, records, upstream, &name).serve(listener).await
 }
 
 /// The end beside a client.
 async fn connect(mut options: Options) -> Outcome<()> {
     let (source, _watch) = identity(&options.take::<PathBuf>("--identity")?)?;
-    let listener = TcpListener::bind(options.take::<SocketAddr>("--listen")?).await?;
+    let local = options.take::<Endpoint>("--listen")?.listen().await?;
     let proxy = options.take("--proxy")?;
     let server: SpiffeId = options.take("--server")?;
     options.finish()?;
@@ -83,8 +89,8 @@ async fn connect(mut options: Options) -> Outcome<()> {
     let connector = Connector::builder(source, Authorizer::id(server))
         .revocation(Revocation::Required)
         .build()?;
-    println!("up at {}", listener.local_addr()?);
-    connect::LocalEnd::new(connector, proxy).serve(listener).await
+    println!("up at {local}");
+    LocalEnd::new(connector, proxy).serve(local).await
 }
 
 fn domain() -> Outcome<TrustDomain> {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zt_core::decision::{Decide, Denied, Permit};
 use zt_core::lease::{Ended, Support};
@@ -27,6 +26,8 @@ use zt_examples::{Outcome, chain};
 use zt_policy::LivePolicies;
 use zt_tls::listen::{Connection, Listener};
 
+use crate::endpoint::{Endpoint, Stream};
+
 static CONNECT: Action = Action::from_static("connect");
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,18 +35,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Proxy {
     policy: LivePolicies,
     records: RecordQueue,
-    address: SocketAddr,
+    address: Endpoint,
     upstream: Resource,
 }
 
 impl Proxy {
     /// A proxy for the service at this address, which policies know by this name.
-    pub fn new(
-        policy: LivePolicies,
-        records: RecordQueue,
-        address: SocketAddr,
-        name: &str,
-    ) -> Self {
+    pub fn new(policy: LivePolicies, records: RecordQueue, address: Endpoint, name: &str) -> Self {
         Self { policy, records, address, upstream: Resource::of_kind("Upstream", name) }
     }
 
@@ -85,11 +81,9 @@ impl Proxy {
     }
 
     /// Nobody comes here without leave for this upstream.
-    async fn open(&self, permit: &Permit) -> Outcome<TcpStream> {
+    async fn open(&self, permit: &Permit) -> Outcome<Box<dyn Stream>> {
         permit.covers(&CONNECT, &self.upstream)?;
-        let stream = timeout(PATIENCE, TcpStream::connect(self.address)).await??;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(timeout(PATIENCE, self.address.connect()).await??)
     }
 }
 

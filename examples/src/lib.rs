@@ -5,6 +5,7 @@ pub mod kept;
 pub mod options;
 
 use zt_tls::connection::HandshakeError;
+use zt_tls::listen::ConnectionRefused;
 
 /// What can go wrong goes to whoever started the program, in words.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -12,7 +13,11 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// An error and what is behind it, in one line. Some say what is behind them by themselves.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     // What rustls makes of the reason is its Debug.
-    if let Some(refused) = error.downcast_ref().and_then(HandshakeError::refused) {
+    let handshake = match error.downcast_ref() {
+        Some(ConnectionRefused::Handshake(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    if let Some(refused) = handshake.and_then(HandshakeError::refused) {
         return chain(refused);
     }
     let mut text = error.to_string();

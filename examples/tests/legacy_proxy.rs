@@ -18,7 +18,7 @@ use zt_examples::client::{Answer, Client};
 use zt_identity::Authorizer;
 use zt_identity::authority::Authority;
 use zt_identity::source::X509Source;
-use zt_tests::peers::{PostgresServer, try_run};
+use zt_tests::peers::{PostgresServer, run, try_run};
 use zt_tls::Connector;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ struct Program {
 }
 
 impl Program {
-    fn start(program: &str, arguments: &[&str]) -> Self {
+    fn start(program: &str, arguments: &[String]) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -69,7 +69,18 @@ impl Drop for Program {
     }
 }
 
-/// PostgreSQL, a proxy in front of it, and an authority.
+/// The arguments of a command in the README, with these words instead of those.
+fn readme(command: &str, instead: &[(&str, &str)]) -> Vec<String> {
+    let text = include_str!("../legacy-proxy/README.md").replace("\\\n", "");
+    let line = text.lines().find(|line| line.contains(command)).unwrap();
+    let (_, arguments) = line.split_once(" -- ").unwrap();
+    let replace = |word: &str| {
+        instead.iter().fold(word.to_owned(), |word, (old, new)| word.replace(old, new))
+    };
+    arguments.split_whitespace().map(replace).collect()
+}
+
+/// PostgreSQL, a proxy in front of it, and an authority, all with the commands of the README.
 struct Stage {
     database: PostgresServer,
     authority: Program,
@@ -81,59 +92,61 @@ struct Stage {
 
 impl Stage {
     fn set() -> Option<Self> {
-        if !PostgresServer::is_present() {
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
+        PostgresServer::is_present().then(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let database = PostgresServer::start(folder.path());
+            let upstream = format!("127.0.0.1:{}", database.port());
+            Self::before(&upstream, database, folder)
+        })
+    }
+
+    fn before(upstream: &str, database: PostgresServer, folder: tempfile::TempDir) -> Self {
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let database = PostgresServer::start(folder.path());
-        let names = ["database", "reports", "mailer"];
-        let authority =
-            Program::start(env!("CARGO_BIN_EXE_authority"), &[&[&*at("ids")], &names[..]].concat());
+        let (ids, policies) = (at("ids"), at("policies"));
+        let authority = readme("--bin authority", &[("/tmp/zt", &ids)]);
+        let authority = Program::start(env!("CARGO_BIN_EXE_authority"), &authority);
         authority.line("spiffe://example.org/mailer");
 
-        let policies = folder.path().join("policies");
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("legacy-proxy/policies");
         fs::create_dir(&policies).unwrap();
-        fs::copy(shipped.join("database.cedar"), policies.join("database.cedar")).unwrap();
-        let upstream = format!("127.0.0.1:{}", database.port());
-        let proxy = Program::start(
-            env!("CARGO_BIN_EXE_legacy-proxy"),
+        let file = PathBuf::from(&policies).join("database.cedar");
+        fs::copy(shipped.join("database.cedar"), file).unwrap();
+        let serve = readme(
+            "legacy-proxy -- serve",
             &[
-                "serve",
-                "--identity",
-                &at("ids/database"),
-                "--listen",
-                "127.0.0.1:0",
-                "--policies",
-                &at("policies"),
-                "--upstream",
-                &upstream,
-                "--name",
-                "orders-db",
+                ("/tmp/zt", &ids),
+                ("127.0.0.1:6432", "127.0.0.1:0"),
+                ("127.0.0.1:5432", upstream),
+                ("examples/legacy-proxy/policies", &policies),
             ],
         );
+        let proxy = Program::start(env!("CARGO_BIN_EXE_legacy-proxy"), &serve);
         let address = proxy.address();
-        Some(Self { database, authority, proxy, address, policies, folder })
+        let policies = PathBuf::from(policies);
+        Self { database, authority, proxy, address, policies, folder }
+    }
+
+    fn ids(&self) -> PathBuf {
+        self.folder.path().join("ids")
+    }
+
+    /// The local end of a workload, which listens there.
+    fn connect_at(&self, name: &str, listen: &str) -> Program {
+        let ids = self.ids();
+        let connect = readme(
+            "legacy-proxy -- connect",
+            &[
+                ("/tmp/zt/reports", ids.join(name).to_str().unwrap()),
+                ("127.0.0.1:5433", listen),
+                ("127.0.0.1:6432", &self.address),
+            ],
+        );
+        Program::start(env!("CARGO_BIN_EXE_legacy-proxy"), &connect)
     }
 
     /// The local end of a workload, and its port.
     fn connect(&self, name: &str) -> (Program, u16) {
-        let identity = self.folder.path().join("ids").join(name);
-        let local = Program::start(
-            env!("CARGO_BIN_EXE_legacy-proxy"),
-            &[
-                "connect",
-                "--identity",
-                identity.to_str().unwrap(),
-                "--listen",
-                "127.0.0.1:0",
-                "--proxy",
-                &self.address,
-                "--server",
-                "spiffe://example.org/database",
-            ],
-        );
+        let local = self.connect_at(name, "127.0.0.1:0");
         let address: SocketAddr = local.address().parse().unwrap();
         (local, address.port())
     }
@@ -199,6 +212,25 @@ fn a_workload_that_policy_names_uses_postgresql_as_if_nothing_were_in_between() 
 }
 
 #[test]
+fn both_ends_may_be_unix_sockets_that_nobody_else_reaches() {
+    if !PostgresServer::is_present() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let database = PostgresServer::start(folder.path());
+    let upstream = database.socket().to_str().unwrap().to_owned();
+    let stage = Stage::before(&upstream, database, folder);
+    let socket = stage.ids().join("reports/.s.PGSQL.5432");
+    // One that was left behind by a program that is gone is no hindrance.
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let local = stage.connect_at("reports", socket.to_str().unwrap());
+    local.line("up at ");
+    let mut psql = stage.database.psql(5432);
+    psql.arg("-h").arg(socket.parent().unwrap()).args(["-c", "select 'it works'"]);
+    assert_eq!(run(&mut psql, ""), b"it works\n");
+}
+
+#[test]
 fn whoever_may_not_connect_is_refused_before_postgresql_hears_of_them() {
     let Some(stage) = Stage::set() else { return };
     let before = stage.database.connections();
@@ -213,7 +245,7 @@ fn whoever_may_not_connect_is_refused_before_postgresql_hears_of_them() {
     let proxy: SocketAddr = stage.address.parse().unwrap();
     let domain = TrustDomain::from_name("example.org").unwrap();
     let other = Authority::new(domain.clone(), SystemClock.now()).unwrap();
-    let ours = stage.folder.path().join("ids/reports");
+    let ours = stage.ids().join("reports");
     let file = |name: &str| ours.join(name);
     let (svid, key, bundle) = (file("svid.pem"), file("key.pem"), file("bundle.pem"));
     let now = SystemClock.now();
@@ -245,6 +277,28 @@ fn whoever_may_not_connect_is_refused_before_postgresql_hears_of_them() {
 }
 
 #[test]
+fn a_proxy_that_is_not_the_databases_own_is_told_nothing() {
+    let Some(mut stage) = Stage::set() else { return };
+    // The same program and the same policies, with the identity of another workload.
+    let ids = stage.ids();
+    let serve = readme(
+        "legacy-proxy -- serve",
+        &[
+            ("/tmp/zt/database", ids.join("mailer").to_str().unwrap()),
+            ("127.0.0.1:6432", "127.0.0.1:0"),
+            ("127.0.0.1:5432", &format!("127.0.0.1:{}", stage.database.port())),
+            ("examples/legacy-proxy/policies", stage.policies.to_str().unwrap()),
+        ],
+    );
+    let false_proxy = Program::start(env!("CARGO_BIN_EXE_legacy-proxy"), &serve);
+    stage.address = false_proxy.address();
+    let before = stage.database.connections();
+    let (_local, port) = stage.connect("reports");
+    stage.query(port, "select 'a secret'").unwrap_err();
+    assert_eq!(stage.database.connections(), before);
+}
+
+#[test]
 fn a_session_ends_when_its_workload_is_revoked() {
     let Some(mut stage) = Stage::set() else { return };
     let (_local, port) = stage.connect("reports");
@@ -270,6 +324,49 @@ fn a_session_ends_when_policy_names_its_workload_no_more() {
     assert!(said.contains("server closed the connection unexpectedly"), "{said}");
     let record = stage.proxy.line(r#""effect":"deny""#);
     assert!(record.contains("example.org/reports"), "{record}");
+}
+
+/// Has the proxy believe another authority from now on, which issues `reports` an identity that lasts
+/// so long.
+fn another_authority(stage: &Stage, lasting: Duration) {
+    let domain = TrustDomain::from_name("example.org").unwrap();
+    let other = Authority::new(domain, SystemClock.now()).unwrap();
+    let issued = stage.folder.path().join("issued");
+    other.request("/reports").lasting(lasting).write_to_folder(&issued).unwrap();
+    let (reports, database) = (stage.ids().join("reports"), stage.ids().join("database"));
+    for file in ["svid.pem", "key.pem"] {
+        fs::copy(issued.join(file), reports.join(file)).unwrap();
+    }
+    fs::copy(issued.join("bundle.pem"), database.join("bundle.pem")).unwrap();
+    fs::write(database.join("crl.pem"), other.crl().pem().unwrap()).unwrap();
+}
+
+#[test]
+fn a_session_ends_when_its_authority_is_not_believed_any_more() {
+    let Some(stage) = Stage::set() else { return };
+    let (_local, port) = stage.connect("reports");
+    let hour = Duration::from_secs(3600);
+    let said = stage.broken_off(port, || another_authority(&stage, hour));
+    assert!(said.contains("server closed the connection unexpectedly"), "{said}");
+    // Both ends take up what is new by themselves.
+    let began = Instant::now();
+    while let Err(error) = stage.query(port, "select 1") {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+}
+
+#[test]
+fn a_session_ends_when_its_certificate_expires() {
+    let Some(stage) = Stage::set() else { return };
+    another_authority(&stage, Duration::from_secs(15));
+    let (_local, port) = stage.connect("reports");
+    let began = Instant::now();
+    while let Err(error) = stage.query(port, "select 1") {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+    let said = stage.broken_off(port, || {});
+    assert!(said.contains("server closed the connection unexpectedly"), "{said}");
+    stage.query(port, "select 1").unwrap_err();
 }
 
 #[test]

@@ -157,9 +157,9 @@ fn without_numbers(line: &str) -> String {
 }
 
 #[test]
-fn the_examples_readme_shows_what_the_story_prints() {
+fn the_readme_shows_what_the_story_prints() {
     let output = Command::new(QUICKSTART).output().unwrap();
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../quickstart/README.md");
     let shown = |begins: char, text: &str| -> Vec<String> {
         text.lines().filter(|line| line.starts_with(begins)).map(without_numbers).collect()
     };

@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use bytes::Bytes;
+use http::{Request, Response};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use zt_core::secret::Secret;
 use zt_core::time::{ManualClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::algorithm::sha256;
 use zt_identity::claims::Audience;
 use zt_identity::jwk::JwkSet;
 use zt_identity::oidc::access_token::{AccessToken, AccessTokenVerifier};
+use zt_identity::oidc::client_authentication::ClientAuthentication;
+use zt_identity::oidc::fetch::{ClientAnswer, HttpClient};
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::oidc::keys::IssuerKeys;
 use zt_identity::oidc::logout_token::LogoutTokenVerifier;
 use zt_identity::oidc::security_event_token::SecurityEventTokenVerifier;
+use zt_identity::oidc::transport::Transport;
 use zt_identity::possession::replay::Replay;
 use zt_identity::possession::revocations::MemoryRevocations;
 use zt_tower::events::{BackChannelLogout, EventDelivery};
@@ -124,4 +130,33 @@ fn at_once<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("nobody is to be waited for"),
     }
+}
+
+/// A server that answers every question with this, as JSON.
+#[derive(Clone, Debug)]
+struct Says(Bytes);
+
+impl HttpClient for Says {
+    fn send(&self, _: Request<Bytes>) -> ClientAnswer<'_> {
+        let answer = Response::builder().header("content-type", "application/json");
+        let answer = answer.body(self.0.clone()).expect("an answer");
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+/// Reaches a server that answers every question with this.
+pub fn says(answer: &[u8]) -> Transport {
+    Transport::default().client(Says(Bytes::copy_from_slice(answer)))
+}
+
+/// A client of such a server.
+pub fn client() -> ClientAuthentication {
+    let secret = Secret::new("secret".to_owned());
+    ClientAuthentication::client_secret_basic("c", secret).expect("a client")
+}
+
+/// What comes of it, in a runtime of its own.
+pub fn waited<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime").block_on(future)
 }

@@ -2,7 +2,8 @@
 // and requests made by hand.
 //
 // On standard input a JSON object: `issuer`, the URL of oidc_provider.mjs; `service`, the URL of a
-// service with the routes /dpop, /certificate and /bearer; `ca`, and for each of `cart` and `batch`
+// service with the routes /dpop, /certificate and /bearer for tokens that are signed, and below /opaque
+// for those that are not; `ca`, and for each of `cart` and `batch`
 // its `cert` and `key`, names of files. On standard output a JSON array of all requests to the service
 // in their order, each with `client`, `what` (also in the query, as `case`), `status`, `challenge` and
 // `nonce` (whether a new one was handed out).
@@ -84,27 +85,29 @@ const to = (route, what) => new URL(`${options.service}/${route}?case=${encodeUR
 const issuer = new URL(options.issuer);
 const server = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, INSECURE));
 const web = { client_id: 'web' };
-const GRANT = { scope: 'orders:read', resource: 'https://orders.example/es256' };
+const SIGNED = { name: 'signed', path: '', resource: 'https://orders.example/es256' };
+const OPAQUE = { name: 'opaque', path: 'opaque/', resource: 'https://orders.example/opaque' };
+const parameters = ({ resource }) => ({ scope: 'orders:read', resource });
 
-async function grant(client, authentication, options) {
-  const response = await oauth.clientCredentialsGrantRequest(server, client, authentication, GRANT, { ...INSECURE, ...options });
+async function grant(kind, client, authentication, options) {
+  const response = await oauth.clientCredentialsGrantRequest(server, client, authentication, parameters(kind), { ...INSECURE, ...options });
   return oauth.processClientCredentialsResponse(server, client, response);
 }
 
 // npm oauth4webapi, from its token to its request.
-async function withOauth4webapi(alg) {
-  const client = `oauth4webapi ${alg}`;
+async function withOauth4webapi(alg, kind) {
+  const client = `oauth4webapi ${alg} ${kind.name}`;
   let payload;
   const modify = { [oauth.modifyAssertion]: (_, claims) => payload?.(claims) };
   const DPoP = oauth.DPoP(web, await oauth.generateKeyPair(alg), modify);
-  const { access_token: token, token_type: type } = await grant(web, oauth.ClientSecretBasic('web-secret'), { DPoP });
+  const { access_token: token, token_type: type } = await grant(kind, web, oauth.ClientSecretBasic('web-secret'), { DPoP });
   if (type !== 'dpop') throw new Error(`a token of type ${type}`);
 
   async function attempt(what, { method = 'GET', headers, route = 'dpop', by = DPoP, agent = cart, ...attack } = {}) {
     payload = attack.payload;
     const fetch = noting(client, what, agent, headers);
     try {
-      await oauth.protectedResourceRequest(token, method, to(route, what), undefined, undefined, { DPoP: by, [oauth.customFetch]: fetch });
+      await oauth.protectedResourceRequest(token, method, to(kind.path + route, what), undefined, undefined, { DPoP: by, [oauth.customFetch]: fetch });
       return undefined;
     } catch (error) {
       return error;
@@ -131,8 +134,8 @@ async function withOauth4webapi(alg) {
 }
 
 // npm jose: proofs and requests by hand.
-async function withJose(alg) {
-  const client = `jose ${alg}`;
+async function withJose(alg, kind) {
+  const client = `jose ${alg} ${kind.name}`;
   const [pair, thief] = [await generateKeyPair(alg, { extractable: true }), await generateKeyPair(alg, { extractable: true })];
   const [jwk, privateJwk, thiefsJwk] = await Promise.all([pair.publicKey, pair.privateKey, thief.publicKey].map((key) => exportJWK(key)));
   const fresh = () => ({ iat: Math.floor(Date.now() / 1000), jti: randomUUID() });
@@ -145,16 +148,16 @@ async function withJose(alg) {
       authorization: `Basic ${btoa('web:web-secret')}`,
       dpop: await sign({ ...fresh(), htm: 'POST', htu: server.token_endpoint }),
     },
-    body: new URLSearchParams({ grant_type: 'client_credentials', ...GRANT }),
+    body: new URLSearchParams({ grant_type: 'client_credentials', ...parameters(kind) }),
   });
   const { access_token: token, token_type: type } = await answer.json();
   if (type !== 'DPoP') throw new Error(`a token of type ${type}`);
 
   async function attempt(what, { method = 'GET', payload, header, key, headers } = {}) {
-    const claims = { ...fresh(), htm: method, htu: `${options.service}/dpop`, ath: sha256(token), nonce };
+    const claims = { ...fresh(), htm: method, htu: `${options.service}/${kind.path}dpop`, ath: sha256(token), nonce };
     payload?.(claims);
     const sent = { authorization: `DPoP ${token}`, dpop: await sign(claims, header, key) };
-    await noting(client, what, cart, headers)(to('dpop', what), { method, headers: sent });
+    await noting(client, what, cart, headers)(to(`${kind.path}dpop`, what), { method, headers: sent });
     return sent;
   }
 
@@ -175,18 +178,18 @@ async function withJose(alg) {
 }
 
 // Tokens that are bound to a certificate, and one that is bound to nothing.
-async function withCertificates(boundToKey) {
-  const client = 'certificates';
-  const tokenOf = async (name, agent) => (await grant({ client_id: name, use_mtls_endpoint_aliases: true }, oauth.TlsClientAuth(), { [oauth.customFetch]: over(agent) })).access_token;
+async function withCertificates(boundToKey, kind) {
+  const client = `certificates ${kind.name}`;
+  const tokenOf = async (name, agent) => (await grant(kind, { client_id: name, use_mtls_endpoint_aliases: true }, oauth.TlsClientAuth(), { [oauth.customFetch]: over(agent) })).access_token;
   const [ofCart, ofBatch] = [await tokenOf('cart', cart), await tokenOf('batch', batch)];
   // The provider asks for the certificate of the client that it is to be bound to.
   const impostor = await tokenOf('cart', batch).catch((error) => error);
   if (!(impostor instanceof Error)) throw new Error('the provider took one client for another');
-  const { access_token: unbound } = await grant(web, oauth.ClientSecretBasic('web-secret'));
+  const { access_token: unbound } = await grant(kind, web, oauth.ClientSecretBasic('web-secret'));
 
   async function attempt(what, token, route, agent, DPoP) {
     const fetch = noting(client, what, agent);
-    return oauth.protectedResourceRequest(token, 'GET', to(route, what), undefined, undefined, { DPoP, [oauth.customFetch]: fetch }).catch((error) => error);
+    return oauth.protectedResourceRequest(token, 'GET', to(kind.path + route, what), undefined, undefined, { DPoP, [oauth.customFetch]: fetch }).catch((error) => error);
   }
   const modify = { [oauth.modifyAssertion]: (_, claims) => { claims.nonce = nonce; } };
   const DPoP = oauth.DPoP(web, await oauth.generateKeyPair('ES256'), modify);
@@ -204,10 +207,9 @@ async function withCertificates(boundToKey) {
   await attempt('of nobody where proofs are wanted', unbound, 'dpop', cart, DPoP);
 }
 
-const token = await withOauth4webapi('ES256');
-await withOauth4webapi('EdDSA');
-await withJose('ES256');
-await withJose('EdDSA');
-await withCertificates(token);
+await withOauth4webapi('EdDSA', SIGNED);
+await withJose('ES256', SIGNED);
+await withJose('EdDSA', OPAQUE);
+for (const kind of [SIGNED, OPAQUE]) await withCertificates(await withOauth4webapi('ES256', kind), kind);
 process.stdout.write(JSON.stringify(results));
 process.exit();

@@ -21,7 +21,8 @@
 // at introspection, by the client "orders" with the secret "orders-secret" or by whom they were issued
 // to. With `mtls` the clients "cart" and "batch" prove themselves by a certificate for
 // spiffe://example.org/ns/shop/sa/<name>, and their tokens are bound to it. A token that was asked for
-// with a DPoP proof is bound to the key of that. Anyone but "nobody" signs in by typing a name. Where `acr`
+// with a DPoP proof is bound to the key of that. The client "orders" may exchange the tokens of users
+// that are not signed (RFC 8693). Anyone but "nobody" signs in by typing a name. Where `acr`
 // urn:example:mfa is asked for, so is a code, and any will do.
 
 import { readFileSync } from 'node:fs';
@@ -32,10 +33,13 @@ import { exportJWK, generateKeyPair } from 'jose';
 
 // Standard output is for answers; what the provider warns of is right for a test.
 console.log = console.info = console.warn = console.error;
-const { Provider, interactionPolicy } = await import('oidc-provider');
+const { Provider, errors, interactionPolicy } = await import('oidc-provider');
+const { default: validateDpop, checkDpopReplay } = await import('./node_modules/oidc-provider/lib/helpers/validate_dpop.js');
 
 const ALGORITHMS = ['ES256', 'RS256', 'PS256', 'EdDSA'];
 const MFA = 'urn:example:mfa';
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 let generation = 0;
 
 async function key(alg) {
@@ -74,6 +78,35 @@ const bound = (name) => ({
   redirect_uris: [],
 });
 
+const resourceServer = (_, resource) => ({
+  audience: new URL(resource).hostname.split('.')[0],
+  scope: 'orders:read',
+  accessTokenFormat: resource.endsWith('/opaque') ? 'opaque' : 'jwt',
+  accessTokenTTL: 600,
+  jwt: resource.endsWith('/opaque') ? undefined : { sign: { alg: ALGORITHMS.find((alg) => resource.endsWith(`/${alg.toLowerCase()}`)) } },
+});
+
+// The exchange of a user's token, which this provider leaves to whoever runs it.
+async function exchange(ctx) {
+  const { client, params, provider } = ctx.oidc;
+  const { AccessToken, ResourceServer } = provider;
+  const subject = await AccessToken.find(params.subject_token ?? '');
+  if (!subject?.isValid || params.subject_token_type !== ACCESS_TOKEN) throw new errors.InvalidGrant('no token of a user');
+  if (typeof params.resource !== 'string') throw new errors.InvalidTarget('one resource has to be named');
+  const proof = await validateDpop(provider, ctx);
+  await checkDpopReplay(provider, ctx, proof, client.clientId);
+  const token = new AccessToken({ accountId: subject.accountId, client, grantId: subject.grantId, gty: 'token_exchange', scope: params.scope });
+  token.resourceServer = new ResourceServer(params.resource, resourceServer(ctx, params.resource));
+  if (proof) token.setThumbprint('jkt', proof.thumbprint);
+  ctx.body = {
+    access_token: await token.save(),
+    issued_token_type: ACCESS_TOKEN,
+    token_type: token.tokenType,
+    expires_in: token.expiration,
+    scope: token.scope,
+  };
+}
+
 async function start(issuer, options, mtls) {
   generation += 1;
   const uris = {
@@ -92,7 +125,7 @@ async function start(issuer, options, mtls) {
       { ...client, client_id: 'web', client_secret: 'web-secret' },
       { ...client, client_id: 'other', client_secret: 'other-secret' },
       { ...client, client_id: 'app', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] },
-      { client_id: 'orders', client_secret: 'orders-secret', grant_types: [], response_types: [], redirect_uris: [] },
+      { client_id: 'orders', client_secret: 'orders-secret', grant_types: ['client_credentials', EXCHANGE], response_types: [], redirect_uris: [] },
       ...(mtls ? ['cart', 'batch'].map(bound) : []),
     ],
     discovery: mtls ? { mtls_endpoint_aliases: { token_endpoint: `${mtls}/token` } } : {},
@@ -131,13 +164,7 @@ async function start(issuer, options, mtls) {
       mTLS: mtls ? certificates : { enabled: false },
       resourceIndicators: {
         enabled: true,
-        getResourceServerInfo: (_, resource) => ({
-          audience: new URL(resource).hostname.split('.')[0],
-          scope: 'orders:read',
-          accessTokenFormat: resource.endsWith('/opaque') ? 'opaque' : 'jwt',
-          accessTokenTTL: 600,
-          jwt: resource.endsWith('/opaque') ? undefined : { sign: { alg: ALGORITHMS.find((alg) => resource.endsWith(`/${alg.toLowerCase()}`)) } },
-        }),
+        getResourceServerInfo: resourceServer,
       },
       rpInitiatedLogout: {
         enabled: true,
@@ -148,6 +175,7 @@ async function start(issuer, options, mtls) {
       },
     },
   });
+  provider.registerGrantType(EXCHANGE, exchange, ['subject_token', 'subject_token_type', 'requested_token_type', 'resource', 'audience', 'scope'], ['resource', 'audience']);
   const callback = provider.callback();
   return (request, response) => (request.url.startsWith('/interaction/')
     ? interaction(provider, request, response).catch((error) => response.writeHead(400).end(`${error}`))

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod peers;
+pub mod nginx;
 pub mod issuer;
 pub mod oidc_provider;
 pub mod chromium;

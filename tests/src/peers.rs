@@ -1,5 +1,5 @@
-//! Real programs that nobody here wrote: openssl, curl, python3 with joserfc, node, redis-server,
-//! PostgreSQL.
+//! Real programs that nobody here wrote: openssl, curl, nginx, python3 with joserfc, node,
+//! redis-server, PostgreSQL.
 //!
 //! Where one is missing a test says that it was skipped; with `ZT_REQUIRE_PEERS=1` it fails.
 
@@ -277,6 +277,7 @@ pub struct PostgresServer {
     process: Child,
     port: u16,
     log: PathBuf,
+    socket: PathBuf,
 }
 
 impl PostgresServer {
@@ -337,7 +338,8 @@ impl PostgresServer {
             .stdout(Stdio::null())
             .spawn()
             .expect("postgres");
-        let server = Self { process, port, log };
+        let socket = cluster.join(format!(".s.PGSQL.{port}"));
+        let server = Self { process, port, log, socket };
         let began = Instant::now();
         while !try_run(server.psql(port).args(["-c", "select 1"]), "").status.success() {
             assert!(began.elapsed() < Duration::from_secs(60), "{}", server.log());
@@ -349,6 +351,11 @@ impl PostgresServer {
     /// Its port on loopback.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its Unix socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The client, which connects to this port.

@@ -50,6 +50,19 @@ pub enum DenyReason {
     Unavailable,
 }
 
+impl DenyReason {
+    /// A name for metrics, as records have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::NotPermitted => "not_permitted",
+            Self::Error => "error",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

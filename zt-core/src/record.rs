@@ -90,6 +90,12 @@ impl Record {
         self
     }
 
+    /// The same refusal, of a caller who is known in full.
+    pub fn by(mut self, caller: &Verified<Principal>) -> Self {
+        self.principal = Some(caller.clone().into_inner());
+        self
+    }
+
     /// Whether the request was allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {

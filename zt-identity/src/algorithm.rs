@@ -571,7 +571,7 @@ pub(crate) fn random_text() -> Result<String, NoRandomness> {
 }
 
 /// A number that nobody can foretell, or 0 where the operating system gives out no randomness.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "http", feature = "workload-api"))]
 pub(crate) fn random_u16() -> u16 {
     let mut bytes = [0; 2];
     let random = rand::SecureRandom::fill(&rand::SystemRandom::new(), &mut bytes);

@@ -10,6 +10,8 @@ mod signature;
 pub mod pem;
 mod excerpt;
 mod file;
+#[cfg(any(feature = "http", feature = "workload-api"))]
+mod backoff;
 mod base64url;
 pub mod algorithm;
 pub mod json;
@@ -37,6 +39,8 @@ pub mod token_verifier;
 #[cfg(feature = "http")]
 pub mod outgoing;
 pub mod source;
+#[cfg(feature = "workload-api")]
+pub mod workload_api;
 #[cfg(feature = "authority")]
 pub mod authority;
 

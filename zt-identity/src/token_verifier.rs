@@ -98,6 +98,18 @@ impl TokenVerifier {
         Ok(issuers.cached(capacity)?.into())
     }
 
+    /// The token, where it is remembered that it was good and that counts at `now` still. Nothing
+    /// is verified, and nobody asked.
+    #[must_use]
+    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
+        match &self.0 {
+            Kind::EachTime(_) => None,
+            Kind::Cached(verifier) => verifier.remembered(token, now),
+            #[cfg(feature = "http")]
+            Kind::Introspected(verifier) => verifier.remembered(token, now),
+        }
+    }
+
     /// Verifies a token at `now`. What somebody has to be asked for is
     /// [pending](Eventual::pending), and asked for from this call on.
     pub fn verify(

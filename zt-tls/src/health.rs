@@ -8,23 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zt_core::time::{Timestamp, Validity};
+pub use zt_identity::source::Status;
 use zt_identity::source::X509Source;
 
 use crate::events::{Counted, Counts};
-
-/// How an end of connections is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Status {
-    /// Everything counts for a while.
-    Good,
-    /// Handshakes succeed, and will not for long: an update has failed, or something is in the last
-    /// third of its life and was not renewed.
-    Ailing,
-    /// Handshakes fail: our identity was withdrawn, or it, all roots of a trust domain or a revocation
-    /// list have expired.
-    Failing,
-}
 
 /// What there is to know about one acceptor or connector at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,43 +40,18 @@ impl Health {
         now: Timestamp,
     ) -> Self {
         let counted = counts.snapshot();
-        let mut periods = Vec::from_iter(own);
-        let (mut roots, mut lists, mut generation) = (None, None, None);
-        if let Some(material) = source.map(X509Source::load) {
-            let last_roots = material.bundles().iter().filter_map(|bundle| {
-                bundle.roots().iter().map(|root| root.validity()).max_by_key(Validity::not_after)
-            });
-            let last_root = last_roots.min_by_key(Validity::not_after);
-            let list = material.bundles().revocation_lists().iter().map(|list| list.validity());
-            let stale = list.min_by_key(Validity::not_after);
-            roots = last_root.map(|period| period.remaining(now));
-            lists = stale.map(|period| period.remaining(now));
-            generation = Some(material.generation());
-            periods.extend(last_root);
-            periods.extend(stale);
-        }
-        let worst = periods.iter().map(|period| status(*period, now)).max();
+        let source = source.map(|source| source.health(now));
+        let identity = own.map_or(Status::Failing, |own| Status::of(own, now));
+        let trust = source.as_ref().map_or(Status::Good, |source| source.trust_status);
         let updates = if counted.failed_updates > 0 { Status::Ailing } else { Status::Good };
-        let withdrawn = if own.is_none() { Status::Failing } else { Status::Good };
         Self {
-            status: worst.unwrap_or(Status::Good).max(updates).max(withdrawn),
+            status: identity.max(trust).max(updates),
             identity: own.map_or(Duration::ZERO, |own| own.remaining(now)),
-            roots,
-            lists,
-            generation,
+            roots: source.as_ref().and_then(|source| source.roots),
+            lists: source.as_ref().and_then(|source| source.lists),
+            generation: source.map(|source| source.generation),
             counted,
         }
-    }
-}
-
-fn status(period: Validity, now: Timestamp) -> Status {
-    let whole = period.not_after().since(period.not_before());
-    if period.check(now).is_err() {
-        Status::Failing
-    } else if period.remaining(now).saturating_mul(3) < whole {
-        Status::Ailing
-    } else {
-        Status::Good
     }
 }
 

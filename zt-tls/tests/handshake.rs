@@ -6,16 +6,17 @@
     reason = "what a test needs and does not get is its failure"
 )]
 
+#[path = "common/gullible.rs"]
+mod gullible;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, HandshakeKind, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, HandshakeKind};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use zt_core::fault::Fault;
 use zt_core::spiffe::{SpiffeId, TrustDomain};
@@ -30,6 +31,8 @@ use zt_identity::x509_svid::X509SvidError;
 use zt_tls::connection::{ClientStream, HandshakeError, Refused, ServerStream};
 use zt_tls::provider;
 use zt_tls::{Acceptor, Connector};
+
+use self::gullible::Presents;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -107,71 +110,11 @@ fn host() -> ServerName<'static> {
     ServerName::try_from("orders.example.org").unwrap()
 }
 
-/// A client that believes any server and presents what it is told to.
 fn plain(
     versions: &[&'static rustls::SupportedProtocolVersion],
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> ClientConfig {
-    #[derive(Debug)]
-    struct Gullible(Arc<CryptoProvider>);
-    impl ServerCertVerifier for Gullible {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, rustls::Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.0.signature_verification_algorithms.supported_schemes()
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(provider::ring())
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible(provider::ring())));
-    match identity {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
-        None => builder.with_no_client_auth(),
-    }
-}
-
-/// Presents a certificate without a check that the key fits.
-#[derive(Debug)]
-struct Presents(Arc<rustls::sign::CertifiedKey>);
-
-impl rustls::client::ResolvesClientCert for Presents {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        _: &[SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
+    gullible::plain(provider::ring(), versions, identity)
 }
 
 fn refused(error: &HandshakeError) -> &Refused {

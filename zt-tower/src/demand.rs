@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{Extensions, HeaderValue};
 use zt_core::peer::Peer;
 use zt_core::principal::User;
 use zt_core::time::Timestamp;
@@ -120,6 +120,7 @@ pub struct Found {
     pub(crate) dpop_nonce: Option<HeaderValue>,
     pub(crate) standing: Option<TokenStanding>,
     pub(crate) until: Timestamp,
+    pub(crate) extensions: Extensions,
 }
 
 impl Found {
@@ -135,6 +136,13 @@ impl Found {
         Self { standing: Some(standing), ..self }
     }
 
+    /// Puts this into the extensions of the request, for whoever handles it.
+    #[must_use]
+    pub fn with_extension(mut self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.extensions.insert(extension);
+        self
+    }
+
     /// Hands the client a new nonce with the response (RFC 9449 §8.2).
     #[must_use]
     pub fn with_dpop_nonce(self, nonce: HeaderValue) -> Self {
@@ -144,7 +152,13 @@ impl Found {
 
 impl From<Verified<User>> for Found {
     fn from(user: Verified<User>) -> Self {
-        Self { user, dpop_nonce: None, standing: None, until: Timestamp::MAX }
+        Self {
+            user,
+            dpop_nonce: None,
+            standing: None,
+            until: Timestamp::MAX,
+            extensions: Extensions::new(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //! A proof that holds is admitted by the [`Replay`], once. A store that is down or full answers 503,
 //! and so does one that has no room for more of this key.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -70,15 +71,15 @@ impl DpopProofs {
     /// The proof that came with this request and its token.
     pub(crate) fn verify(
         &self,
-        request: &Parts,
+        shown: &Shown<'_>,
         token: &str,
         confirmation: Option<&Confirmation>,
         now: Timestamp,
     ) -> Result<Unadmitted<DpopProof>, Refusal> {
-        let headers = request.headers.get_all("dpop").iter().map(HeaderValue::as_bytes);
-        let proven = ProvenRequest::new(request.method.as_str(), &self.base, path(request))
+        let proven = ProvenRequest::new(&shown.method, &self.base, &shown.path)
             .with_token(token, confirmation);
-        the_one_proof(headers)
+        shown
+            .proof()
             .and_then(|proof| self.verifier.verify(proof, &proven, now))
             .map_err(|error| self.refusal(&error, now))
     }
@@ -132,6 +133,40 @@ impl DpopProofs {
             Some(NonceAge::Previous) => self.nonce(now),
             _ => None,
         }
+    }
+}
+
+/// What of a request its proof is judged by.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown<'r> {
+    method: Cow<'r, str>,
+    path: Cow<'r, str>,
+    // One more than there may be.
+    proofs: [Option<Cow<'r, [u8]>>; 2],
+}
+
+impl<'r> Shown<'r> {
+    pub(crate) fn by(request: &'r Parts) -> Self {
+        let mut proofs = request.headers.get_all("dpop").iter().map(HeaderValue::as_bytes);
+        let mut next = || proofs.next().map(Cow::Borrowed);
+        Self {
+            method: request.method.as_str().into(),
+            path: path(request).into(),
+            proofs: [next(), next()],
+        }
+    }
+
+    /// The same, for as long as it takes.
+    pub(crate) fn into_owned(self) -> Shown<'static> {
+        Shown {
+            method: self.method.into_owned().into(),
+            path: self.path.into_owned().into(),
+            proofs: self.proofs.map(|proof| proof.map(|proof| proof.into_owned().into())),
+        }
+    }
+
+    fn proof(&self) -> Result<&str, DpopError> {
+        the_one_proof(self.proofs.iter().flatten().map(|proof| &**proof))
     }
 }
 

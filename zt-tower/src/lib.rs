@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 // In this order: a module uses only those above it.
+pub mod telemetry;
 pub mod denial;
 pub mod caller;
 pub mod credential;
@@ -17,6 +18,8 @@ pub mod authenticate;
 pub mod authorize;
 pub mod zero_trust;
 pub mod bundle_endpoint;
+#[cfg(feature = "http")]
+pub mod outgoing;
 #[cfg(feature = "axum")]
 pub mod extract;
 

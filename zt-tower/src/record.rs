@@ -22,6 +22,7 @@ use zt_core::verified::Verified;
 
 use crate::caller::Caller;
 use crate::denial::{Denial, Refusal, Respond};
+use crate::telemetry;
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ impl Recording {
         context: &Context,
         respond: &Arc<R>,
     ) -> Answering<R> {
+        telemetry::refused(refusal.reason());
         let peer = parts.extensions.get::<Verified<Peer>>();
         let append = self.append(Record::refusal(context, peer, refusal.reason()));
         Answering::after(append, refusal.into_denial(), parts, Arc::clone(respond))

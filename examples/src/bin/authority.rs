@@ -54,11 +54,15 @@ fn run(folder: PathBuf, names: Vec<String>) -> Outcome<()> {
     loop {
         match lines.recv_timeout(RENEWAL) {
             Ok(line) => match line.strip_prefix("revoke ") {
-                Some(name) => desk.revoke(name)?,
+                Some(name) => {
+                    if let Err(error) = desk.revoke(name) {
+                        eprintln!("authority: {name:?} is not revoked: {}", chain(&*error));
+                    }
+                }
                 None => eprintln!("authority: {line:?} is not known"),
             },
             Err(RecvTimeoutError::Timeout) => desk.renew()?,
-            // Nobody says anything any more.
+            // Nobody says anything any more; identities are renewed all the same.
             Err(RecvTimeoutError::Disconnected) => {
                 thread::sleep(RENEWAL);
                 desk.renew()?;

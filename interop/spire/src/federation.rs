@@ -117,34 +117,41 @@ async fn other_profile(spire: &Spire, ours: &Ours) -> Outcome<String> {
     refused(ours, Relationship::new(domain, url, profile.map_err(text)?).map_err(text)?).await
 }
 
-/// A new authority is prepared and used, the old one tainted and revoked.
+/// What our federation sees of a rotation, and of the fetches after it.
 async fn rotation(spire: &Spire, federation: &Federation) -> Outcome<String> {
     let before = health(federation)?.sequence;
-    let roots = async |expected: usize| {
+    let rotated = rotate(spire, async |expected| {
         until(async || {
             let health = health(federation)?;
-            expect(health.roots == expected && health.failure.is_none(), || format!("{health:?}"))?;
-            Ok(health.sequence)
+            expect(health.roots == expected && health.failure.is_none(), || format!("{health:?}"))
         })
         .await
-    };
-    spire.server(&["localauthority", "x509", "prepare"]).await?;
-    roots(2).await?;
-    let (old, new) = (spire.authority("active").await?, spire.authority("prepared").await?);
-    spire.server(&["localauthority", "x509", "activate", "-authorityID", &new]).await?;
-    spire.server(&["localauthority", "x509", "taint", "-authorityID", &old]).await?;
-    tokio::time::sleep(Duration::from_secs(6)).await; // the server takes a certificate of the new one
-    spire.server(&["localauthority", "x509", "revoke", "-authorityID", &old]).await?;
-    let after = roots(1).await?;
+    });
+    let words = rotated.await?;
+    let (after, fetched) = (health(federation)?.sequence, health(federation)?.fetched);
     expect(after > before, || format!("sequence {before:?}, then {after:?}"))?;
     // By a certificate of the new authority alone.
-    let fetched = health(federation)?.fetched;
     until(async || {
         let health = health(federation)?;
         expect(health.fetched > fetched && health.failure.is_none(), || format!("{health:?}"))
     })
     .await?;
-    Ok(format!("2 roots, then 1; sequence {before:?}, then {after:?}"))
+    Ok(format!("{words}; sequence {before:?}, then {after:?}"))
+}
+
+/// A new authority is prepared and used, the old one tainted and revoked; each time the roots are
+/// looked at.
+pub async fn rotate(spire: &Spire, sees: impl AsyncFn(usize) -> Outcome<()>) -> Outcome<String> {
+    spire.server(&["localauthority", "x509", "prepare"]).await?;
+    sees(2).await?;
+    let (old, new) = (spire.authority("active").await?, spire.authority("prepared").await?);
+    spire.server(&["localauthority", "x509", "activate", "-authorityID", &new]).await?;
+    spire.server(&["localauthority", "x509", "taint", "-authorityID", &old]).await?;
+    // Server and agent take certificates of the new one.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    spire.server(&["localauthority", "x509", "revoke", "-authorityID", &old]).await?;
+    sees(1).await?;
+    Ok("2 roots, then 1".into())
 }
 
 /// SPIRE federates with us: it reads what our endpoint serves over mutual TLS without its half.

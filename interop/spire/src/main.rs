@@ -1,8 +1,10 @@
 //! `zt-interop-spire FOLDER`: what we and the SPIRE whose programs are in that folder make of each other.
 
 mod federation;
+mod server;
 mod spire;
 mod table;
+mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,5 +41,9 @@ async fn steps(programs: PathBuf) -> Outcome<(usize, usize)> {
     let partner = Spire::start(&programs, folder.path(), "b.test").await?;
     let ours = federation::Ours::new()?;
     let _federation = federation::steps(&mut table, &partner, &ours).await;
+    let mut home = Spire::start(&programs, folder.path(), "a.test").await?;
+    home.start_agent().await?;
+    workload::steps(&mut table, &mut home, &partner).await;
+    server::steps(&mut table, &programs, folder.path()).await;
     Ok(table.end())
 }

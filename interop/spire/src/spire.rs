@@ -177,13 +177,15 @@ fn run(
         .map_err(|error| format!("{program}: {error}"))
 }
 
-async fn command(program: &Path, arguments: &[&str]) -> Outcome<String> {
+pub async fn command(program: &Path, arguments: &[&str]) -> Outcome<String> {
     let said = Command::new(program).args(arguments).output().await.map_err(text)?;
     let output = String::from_utf8_lossy(&said.stdout).into_owned();
     if said.status.success() {
         return Ok(output);
     }
-    Err(format!("{}: {output}{}", arguments.join(" "), String::from_utf8_lossy(&said.stderr)))
+    // Not all of its arguments: a token may be among them.
+    let asked: Vec<_> = arguments.iter().take(3).copied().collect();
+    Err(format!("{}: {output}{}", asked.join(" "), String::from_utf8_lossy(&said.stderr)))
 }
 
 /// Tries until it succeeds, within the limit.

@@ -37,6 +37,8 @@ mod intermediate;
 mod signing_key;
 mod issuer;
 mod jwt;
+#[cfg(feature = "workload-api")]
+mod workload_api;
 
 use std::fmt;
 use std::path::Path;
@@ -56,6 +58,8 @@ pub use self::issuer::{Issuer, TOKEN_LIFETIME};
 pub use self::jwt::JWT_SVID_LIFETIME;
 use self::signing_key::SigningKey;
 use self::template::{CRL_SIGN, DIGITAL_SIGNATURE, DNS, KEY_CERT_SIGN, Template, URI};
+#[cfg(feature = "workload-api")]
+pub use self::workload_api::{AgentFault, MessageDefect, WorkloadApiServer};
 use crate::bundle::{BundleSet, X509Bundle};
 use crate::certificate::Certificate;
 use crate::revocation::RevocationList;

@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Semaphore;
 use zt_core::fault::Fault;
 
+use super::actor::ActorToken;
 use super::destination::Destination;
 use super::held::{Held, Tokens};
 use super::proof::Proofs;
@@ -32,6 +33,7 @@ pub struct OutgoingTokensBuilder {
     transport: Transport,
     destinations: Vec<Destination>,
     key: Option<SigningKey>,
+    actor: Option<ActorToken>,
     capacity: usize,
 }
 
@@ -54,6 +56,7 @@ impl OutgoingTokensBuilder {
             transport: Transport::default(),
             destinations: Vec::new(),
             key: None,
+            actor: None,
             capacity: DEFAULT_CAPACITY,
         }
     }
@@ -90,6 +93,13 @@ impl OutgoingTokensBuilder {
         self
     }
 
+    /// The token of this service that goes to the token endpoint beside that of a user (RFC 8693
+    /// §2.1); none unless stated otherwise. Where it is missing then, nothing is exchanged.
+    pub fn actor(mut self, actor: ActorToken) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
     /// How many tokens of users are remembered, [`DEFAULT_CAPACITY`] unless stated otherwise.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
@@ -117,6 +127,7 @@ impl OutgoingTokensBuilder {
             issuer: self.issuer,
             url: self.token_endpoint,
             client,
+            actor: self.actor,
             proofs: Proofs::new(key),
             nonce: ArcSwapOption::empty(),
             room: Semaphore::new(REQUESTS_AT_ONCE),

@@ -3,6 +3,7 @@
 use zt_core::fault::Fault;
 use zt_core::time::Timestamp;
 
+use super::actor::ActorTokenError;
 use super::answer::TokenAnswerError;
 use crate::algorithm::NoRandomness;
 use crate::oidc::fetch::FetchError;
@@ -28,6 +29,9 @@ pub enum OutgoingError {
         /// When it ended.
         expires: Timestamp,
     },
+    /// This service has no token to act for the user by.
+    #[error(transparent)]
+    Actor(#[from] ActorTokenError),
     /// There is no tokio runtime to ask in.
     #[error("tokens are asked for in a tokio runtime, and there is none here")]
     NoRuntime,
@@ -68,6 +72,7 @@ impl OutgoingError {
             | Self::NoUser
             | Self::NoRuntime
             | Self::NoRandomness(_) => Fault::Caller,
+            Self::Actor(error) => error.fault(),
             Self::TooMany | Self::GivenUp | Self::Unanswered(_) | Self::Answer(_) => {
                 Fault::Authority
             }
@@ -82,6 +87,7 @@ impl OutgoingError {
             Self::NotADestination { .. } => "outgoing_not_a_destination",
             Self::NoUser => "outgoing_without_user",
             Self::UserTokenOver { .. } => "token_expired",
+            Self::Actor(_) => "outgoing_without_actor",
             Self::Refused { .. } => "outgoing_token_refused",
             Self::Answer(_) => "outgoing_token_malformed",
             Self::NoRuntime

@@ -11,7 +11,7 @@ use super::answer::{Kind, TokenAnswer};
 use super::builder::Place;
 use super::user_token::UserToken;
 use crate::algorithm::{NoRandomness, random_u16};
-use crate::oidc::refresh::ahead_of;
+use crate::backoff::ahead_of;
 use crate::oidc::verdict_cache::{Moment, Verdict, VerdictCache};
 
 /// A token is not used when it is about to end: a clock may be ahead, and a request takes a while.

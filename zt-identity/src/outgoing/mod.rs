@@ -9,7 +9,8 @@
 //!    (client credentials, RFC 6749 §4.4). A user's token is not looked at;
 //! 3. for a destination [of the user](Destination::of_user) the user's token is exchanged (RFC 8693)
 //!    for one whose audience was named. The token of the user itself goes to the token endpoint,
-//!    and nowhere else;
+//!    and nowhere else; beside it goes one that names this service, where there is
+//!    [one](OutgoingTokensBuilder::actor);
 //! 4. where the destination [demands it](Destination::dpop), the token is bound to a key of this
 //!    process, and each request has a proof of its own (RFC 9449).
 //!
@@ -30,12 +31,18 @@
 //! token, it is asked for once. There is room for a token of each destination of this service, and
 //! for a bounded number of those of users, by an HMAC of the user's token under a random key.
 //!
+//! # What a client of one's own must not do
+//!
+//! Headers are for the one request that they were made for. A client that follows redirects takes
+//! them elsewhere: have it follow none.
+//!
 //! # Nonces
 //!
 //! A server may demand a nonce in proofs (RFC 9449 §8, §9). That of the token endpoint is taken here,
 //! with one more attempt. That of a destination is in its answer: whoever sends the request shows
 //! that to [`OutgoingTokens::answered`], and sends the request once more where it says so.
 
+mod actor;
 mod answer;
 mod builder;
 mod destination;
@@ -53,6 +60,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use zt_core::time::Timestamp;
 
+pub use self::actor::{ActorToken, ActorTokenError};
 use self::answer::Kind;
 pub use self::answer::{MAX_ANSWER_LEN, MAX_LIFETIME, TokenAnswerError, UNSTATED_LIFETIME};
 use self::builder::Place;

@@ -275,6 +275,26 @@ async fn the_token_of_a_user_is_exchanged_for_one_of_the_audience_that_was_named
 }
 
 #[tokio::test]
+async fn who_acts_for_a_user_says_so_beside_the_token_of_the_user_alone() {
+    let endpoint = Endpoint::numbered();
+    let half = Timestamp::from_secs(NOW.as_secs().saturating_add(50));
+    let actor =
+        ActorToken::jwt_from(move |now| (now < half).then(|| Secret::new("a.b.c".to_owned())));
+    let tokens = endpoint.builder().destination(stock()).destination(billing()).actor(actor);
+    let tokens = tokens.build().unwrap();
+    assert!(get(&tokens, STOCK, None).await.is_ok());
+    assert!(!endpoint.form(0).contains_key("actor_token"));
+    assert!(get(&tokens, BILLING, Some(&user("alice", 600))).await.is_ok());
+    let form = endpoint.form(1);
+    assert_eq!(form["actor_token"], ["a.b.c"]);
+    assert_eq!(form["actor_token_type"], ["urn:ietf:params:oauth:token-type:jwt"]);
+    // Without it there is no exchange, rather than one that does not say who acts.
+    let refused = get_at(&tokens, BILLING, Some(&user("bob", 600)), half).await.unwrap_err();
+    assert_eq!((refused.reason(), refused.fault()), ("outgoing_without_actor", Fault::Authority));
+    assert_eq!(endpoint.asked(), 2);
+}
+
+#[tokio::test]
 async fn what_was_exchanged_ends_with_the_token_of_the_user() {
     let endpoint = Endpoint::numbered();
     let tokens = endpoint.tokens();

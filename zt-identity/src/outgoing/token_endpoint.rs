@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use zt_core::time::Timestamp;
 
+use super::actor::ActorToken;
 use super::answer::{self, TokenAnswer};
 use super::destination::Destination;
 use super::error::OutgoingError;
@@ -24,6 +25,7 @@ use crate::oidc::issuer::Issuer;
 
 const CLIENT_CREDENTIALS: &str = "client_credentials";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 pub(super) struct TokenEndpoint {
@@ -32,6 +34,7 @@ pub(super) struct TokenEndpoint {
     pub(super) client: ClientAuthentication,
     pub(super) fetcher: Fetcher,
     pub(super) timeout: Duration,
+    pub(super) actor: Option<ActorToken>,
     pub(super) proofs: Proofs,
     pub(super) nonce: ArcSwapOption<String>,
     pub(super) room: Semaphore,
@@ -82,13 +85,25 @@ impl TokenEndpoint {
         old.is_none_or(|old| *old != nonce)
     }
 
+    /// RFC 8693 §2.1.
+    async fn with_actor(
+        &self,
+        form: Form,
+        user: Option<&UserToken>,
+        now: Timestamp,
+    ) -> Result<Form, OutgoingError> {
+        let Some(actor) = self.actor.as_ref().filter(|_| user.is_some()) else { return Ok(form) };
+        let token = actor.current(now).await?;
+        Ok(form.with("actor_token", token.expose()).with("actor_token_type", JWT))
+    }
+
     async fn post(
         &self,
         destination: &Destination,
         user: Option<&UserToken>,
         now: Timestamp,
     ) -> Result<Response<Bytes>, OutgoingError> {
-        let form = form(destination, user);
+        let form = self.with_actor(form(destination, user), user, now).await?;
         let (form, authorization) = self.client.applied(form, &self.issuer, now)?;
         let mut headers = HeaderMap::new();
         if let Some(authorization) = authorization {

@@ -13,7 +13,9 @@ use crate::oidc::access_token::AccessToken;
 /// A user's access token as it was sent to this service, and what was verified of it. A clone shares
 /// it.
 ///
-/// It is exchanged for others, and sent to nobody but the token endpoint. Only a token that was
+/// It is exchanged for others, and sent to nobody but the token endpoint, until it is over. What was
+/// revoked since it was verified is for whoever goes on with it to ask
+/// ([`TokenStanding`](crate::possession::revocations::TokenStanding)). Only a token that was
 /// verified is one:
 ///
 /// ```compile_fail,E0308

@@ -1,6 +1,6 @@
 //! What material is made of, each part with an owner of its own.
 
-use zt_core::spiffe::{TrustDomain, TrustDomainRef};
+use zt_core::spiffe::{SpiffeId, TrustDomain, TrustDomainRef};
 
 use super::X509Material;
 use super::error::{PutBundleError, Withdrawn};
@@ -26,10 +26,11 @@ impl Layers {
         (self.identity, self.bundles) = (Ok(identity), bundles);
     }
 
-    pub(super) fn withdraw(&mut self) {
-        if let Ok(identity) = &self.identity {
-            self.identity = Err(Withdrawn::of(identity.id().clone()));
-        }
+    /// Which it was, unless it was withdrawn already.
+    pub(super) fn withdraw(&mut self) -> Option<SpiffeId> {
+        let id = self.identity.as_ref().ok()?.id().clone();
+        self.identity = Err(Withdrawn::of(id.clone()));
+        Some(id)
     }
 
     /// No other trust domain speaks for ours (SPIFFE-ID §2.1, ID-11).

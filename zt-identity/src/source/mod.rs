@@ -28,9 +28,13 @@
 //! [`X509Source::watch`] reads the files again whenever they change, and [`X509Source::reload`] when
 //! it is called.
 
+mod bundles;
 mod error;
+mod events;
 mod federated;
 mod files;
+mod health;
+mod jwt_files;
 mod layers;
 
 use std::path::{Path, PathBuf};
@@ -41,8 +45,16 @@ use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 use zt_core::time::{Clock, Timestamp};
 use zt_core::watch::{DEFAULT_INTERVAL, Fingerprint, Watch};
 
+pub use self::bundles::{
+    BundleMaterial, BundleSource, Bundles, JwtBundleSource, STALE_AFTER, StaleBundles,
+    X509BundleSource,
+};
 pub use self::error::{NoIdentity, PutBundleError, Withdrawn, X509SourceError};
+use self::events::Updates;
+pub use self::events::{Event, Observe};
 pub use self::files::PemFiles;
+pub use self::health::{Health, Status};
+pub use self::jwt_files::{JwtBundleFileError, JwtBundleFiles};
 use self::layers::Layers;
 use crate::bundle::{BundleSet, X509Bundle};
 use crate::x509_identity::X509Identity;
@@ -113,6 +125,7 @@ struct Shared {
     current: Snapshot<X509Material>,
     // Held by writers alone. What is current is made of it.
     layers: Mutex<Layers>,
+    updates: Updates,
     files: Option<PemFiles>,
 }
 
@@ -152,7 +165,8 @@ impl X509Source {
     fn of(identity: X509Identity, bundles: BundleSet, files: Option<PemFiles>) -> Self {
         let layers = Layers::new(identity, bundles);
         let current = Snapshot::new(layers.material());
-        Self(Arc::new(Shared { current, layers: Mutex::new(layers), files }))
+        let (layers, updates) = (Mutex::new(layers), Updates::default());
+        Self(Arc::new(Shared { current, layers, updates, files }))
     }
 
     /// What is current, for the length of a call.
@@ -177,7 +191,17 @@ impl X509Source {
     pub fn replace(&self, identity: X509Identity, bundles: BundleSet) -> u64 {
         let mut layers = self.writing();
         layers.update(identity, bundles);
-        self.0.current.replace(layers.material())
+        let generation = self.0.current.replace(layers.material());
+        self.taken(generation)
+    }
+
+    /// As [`X509Source::replace`], with a new generation if anything has changed.
+    #[cfg(feature = "workload-api")]
+    pub(crate) fn update(&self, identity: X509Identity, bundles: BundleSet) -> u64 {
+        let mut layers = self.writing();
+        layers.update(identity, bundles);
+        self.0.updates.succeeded();
+        self.publish(&layers)
     }
 
     /// Puts the bundle of another trust domain beside those of the updates, in the place of one that
@@ -219,7 +243,7 @@ impl X509Source {
         sequence: Option<u64>,
     ) -> Result<u64, PutBundleError> {
         let mut layers = self.writing();
-        layers.put(bundle, sequence)?;
+        layers.put(bundle, sequence).inspect_err(|error| self.note(error))?;
         Ok(self.publish(&layers))
     }
 
@@ -236,8 +260,57 @@ impl X509Source {
     /// not make others less trusted.
     pub fn withdraw(&self) -> u64 {
         let mut layers = self.writing();
-        layers.withdraw();
-        self.publish(&layers)
+        let Some(id) = layers.withdraw() else { return self.generation() };
+        let generation = self.0.current.replace(layers.material());
+        self.tell(&Event::Withdrawn { id: &id });
+        generation
+    }
+
+    /// Tells an observer from here on, in the place of an earlier one.
+    ///
+    /// ```
+    /// # #[cfg(feature = "authority")] {
+    /// # use zt_core::spiffe::TrustDomain;
+    /// # use zt_core::time::Timestamp;
+    /// # use zt_identity::authority::Authority;
+    /// use zt_identity::source::Event;
+    ///
+    /// # let now = Timestamp::from_secs(1_800_000_000);
+    /// # let authority = Authority::new(TrustDomain::from_name("example.org")?, now)?;
+    /// let source = authority.source("/ns/shop/sa/cart")?;
+    /// source.observe(|event: &Event<'_>| {
+    ///     if let Event::UpdateFailed { error } = event {
+    ///         eprintln!("the identity stays as it was: {error}");
+    ///     }
+    /// });
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn observe(&self, observer: impl Observe + 'static) {
+        self.0.updates.observe(observer);
+    }
+
+    /// How long what is current lasts, and how updates go.
+    #[must_use]
+    pub fn health(&self, now: Timestamp) -> Health {
+        let material = self.load();
+        Health::of(&material, material.generation(), self.0.updates.failed(), now)
+    }
+
+    /// Notes that an update failed that was not asked of this source: failures count until one
+    /// succeeds.
+    pub fn note(&self, error: &(dyn std::error::Error + 'static)) {
+        self.tell(&Event::UpdateFailed { error });
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.0.updates.tell(event);
+    }
+
+    fn taken(&self, generation: u64) -> u64 {
+        self.0.updates.succeeded();
+        self.tell(&Event::Updated { generation });
+        generation
     }
 
     fn writing(&self) -> std::sync::MutexGuard<'_, Layers> {
@@ -250,7 +323,9 @@ impl X509Source {
         if **self.load() == material {
             return self.generation();
         }
-        self.0.current.replace(material)
+        let generation = self.0.current.replace(material);
+        self.tell(&Event::Updated { generation });
+        generation
     }
 
     /// Reads the files again, and returns the generation of what they hold: a new one when it has
@@ -261,9 +336,11 @@ impl X509Source {
     /// [`X509SourceError`] names the first rule that is broken; what was current stays.
     pub fn reload(&self, now: Timestamp) -> Result<u64, X509SourceError> {
         let files = self.0.files.as_ref().ok_or(X509SourceError::NoFiles)?;
-        let (identity, bundles) = files.read(now)?;
+        let read = files.read(now).inspect_err(|error| self.note(error));
+        let (identity, bundles) = read?;
         let mut layers = self.writing();
         layers.update(identity, bundles);
+        self.0.updates.succeeded();
         Ok(self.publish(&layers))
     }
 

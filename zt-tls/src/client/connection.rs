@@ -1,7 +1,6 @@
 //! A connection to a server, for a client that keeps it for further requests.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -9,25 +8,26 @@ use std::task::{Context, Poll, ready};
 
 use hyper_util::client::legacy::connect::{self, CaptureConnection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zt_core::lease::{Ending, Lease};
+use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::time::Clock;
 use zt_core::verified::Verified;
 
-use crate::connection::{ClientStream, Farewell};
+use crate::connection::{ClientStream, Farewell, Leave};
 
 /// A stream to a server that is the one that was meant.
 ///
-/// When its lease ends, no further request goes over it: an HTTP/2 client is told that the server
-/// goes away, and opens another connection for the next request; a request of HTTP/1.1 is refused
-/// before its first byte. After the grace of the connector the stream breaks.
+/// When its lease ends, or is about to by age, an HTTP/2 client is told that the server goes away,
+/// and opens another connection for the next request; one of HTTP/1.1 is taken out of the pool of
+/// [`Leased`](super::Leased). Once it has ended, a request of HTTP/1.1 is refused before its first
+/// byte, and after the grace of the connector the stream breaks.
 pub struct Connection<IO> {
     stream: ClientStream<IO>,
     clock: Arc<dyn Clock>,
     farewell: Option<Farewell>,
     // The rest is of HTTP/1.1, where a request begins with what is written after an answer.
     answered: bool,
-    ending: Option<Ending>,
+    leave: Option<Leave>,
     pooled: Pooled,
 }
 
@@ -41,20 +41,19 @@ impl Pooled {
         let _ = self.0.set(captured);
     }
 
-    fn retire(&self) {
-        if let Some(captured) = self.0.get()
-            && let Some(connected) = &*captured.connection_metadata()
-        {
-            connected.poison();
-        }
+    /// Takes the connection out of the pool, if that has shown itself.
+    fn retire(&self) -> bool {
+        let Some(captured) = self.0.get() else { return false };
+        captured.connection_metadata().as_ref().inspect(|connected| connected.poison()).is_some()
     }
 }
 
 impl<IO> Connection<IO> {
     pub(super) fn new(stream: ClientStream<IO>, clock: Arc<dyn Clock>, is_http2: bool) -> Self {
-        let farewell = is_http2.then(|| Farewell::new(stream.lease()));
-        let ending = (!is_http2).then(|| stream.lease().ended());
-        Self { stream, clock, farewell, answered: true, ending, pooled: Pooled::default() }
+        let (lease, retires) = (stream.lease(), stream.retires());
+        let farewell = is_http2.then(|| Farewell::new(lease, retires));
+        let leave = (!is_http2).then(|| Leave::new(lease, retires));
+        Self { stream, clock, farewell, answered: true, leave, pooled: Pooled::default() }
     }
 
     /// The server.
@@ -98,9 +97,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<IO> {
         if let Some(farewell) = &mut this.farewell {
             return farewell.poll_read(&mut this.stream, cx, buf);
         }
-        if this.ending.as_mut().is_some_and(|ending| Pin::new(ending).poll(cx).is_ready()) {
-            this.ending = None;
-            this.pooled.retire();
+        if this.leave.as_mut().is_some_and(|leave| leave.is_due(cx)) && this.pooled.retire() {
+            this.leave = None;
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;

@@ -32,14 +32,16 @@
 //! ```no_run
 //! # #[cfg(feature = "tonic")]
 //! # async fn run(connector: zt_tls::client::PeerConnector) -> Result<(), Box<dyn std::error::Error>> {
-//! # /*
-//! let channel = tonic::transport::Endpoint::from_static("https://orders.example.org")
-//!     .connect_with_connector(connector.http2_only())
-//!     .await?;
-//! # */
+//! use tonic::transport::Endpoint;
+//!
+//! let endpoint = Endpoint::from_static("https://orders.example.org");
+//! let channel = endpoint.connect_with_connector(connector.http2_only()).await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! tonic does not try again by itself: a call that begins just when a server goes away, this one or
+//! any other, may fail as `Cancelled`, and was not sent then.
 //!
 //! # Clients that take a rustls config
 //!

@@ -412,3 +412,24 @@ where
     };
     let _ = tokio::time::timeout(TIME, hear_out).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use zt_core::spiffe::TrustDomain;
+    use zt_core::time::Timestamp;
+    use zt_identity::authority::Authority;
+    use zt_identity::matcher::Authorizer;
+
+    use super::*;
+
+    #[test]
+    fn without_a_provider_nothing_is_built() {
+        let domain = TrustDomain::from_name("example.org").unwrap();
+        let authority = Authority::new(domain.clone(), Timestamp::from_secs(1_800_000_000));
+        let source = authority.unwrap().source("/orders").unwrap();
+        let mut builder = Acceptor::builder(source, Authorizer::member_of(domain));
+        // As where neither `ring` nor `aws-lc-rs` is on.
+        builder.settings.provider = None;
+        assert!(matches!(builder.build(), Err(BuildError::NoProvider)));
+    }
+}

@@ -1,4 +1,4 @@
-//! Tells the client of an HTTP/2 connection that it has ended, in the name of its server.
+//! Tells the client of an HTTP/2 connection that it ends, in the name of its server.
 //!
 //! A server that owns its loop says GOAWAY by itself. Where the loop is somebody else's, and at the
 //! client's own end, it is put between two frames of the server: the client opens no more streams
@@ -8,20 +8,39 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
 use zt_core::lease::{Ending, Lease};
 
 use super::frames::{Frames, GO_AWAY};
 
-/// Watches what a server sends, and says goodbye once a lease has ended.
-pub(crate) struct Farewell {
+/// When to take leave of a peer: when the lease has ended, or its end by age is near.
+pub(crate) struct Leave {
     ending: Ending,
-    // An end that is known before.
-    #[cfg(feature = "serve")]
-    leave: Option<Pin<Box<tokio::time::Sleep>>>,
-    frames: Frames,
+    retires: Pin<Box<Sleep>>,
     due: bool,
+}
+
+impl Leave {
+    pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
+        let retires = Box::pin(sleep_until(retires.into()));
+        Self { ending: lease.ended(), retires, due: false }
+    }
+
+    pub(crate) fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        self.due = self.due
+            || Pin::new(&mut self.ending).poll(cx).is_ready()
+            || self.retires.as_mut().poll(cx).is_ready();
+        self.due
+    }
+}
+
+/// Watches what a server sends, and says goodbye when it is time to leave.
+pub(crate) struct Farewell {
+    leave: Leave,
+    frames: Frames,
     said: bool,
     // What is left to be said.
     rest: &'static [u8],
@@ -29,40 +48,15 @@ pub(crate) struct Farewell {
 }
 
 impl Farewell {
-    pub(crate) fn new(lease: &Lease) -> Self {
-        let (frames, ending) = (Frames::default(), lease.ended());
-        Self {
-            ending,
-            #[cfg(feature = "serve")]
-            leave: None,
-            frames,
-            due: false,
-            said: false,
-            rest: &[],
-            unflushed: false,
-        }
-    }
-
-    /// Says it at this time, if the lease lasts until then.
-    #[cfg(feature = "serve")]
-    pub(crate) fn no_later_than(self, at: std::time::Instant) -> Self {
-        Self { leave: Some(Box::pin(tokio::time::sleep_until(at.into()))), ..self }
-    }
-
-    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
-        #[cfg(feature = "serve")]
-        if self.leave.as_mut().is_some_and(|leave| leave.as_mut().poll(cx).is_ready()) {
-            self.leave = None;
-            return true;
-        }
-        Pin::new(&mut self.ending).poll(cx).is_ready()
+    pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
+        let (frames, leave) = (Frames::default(), Leave::new(lease, retires));
+        Self { leave, frames, said: false, rest: &[], unflushed: false }
     }
 
     /// How many bytes may pass until the goodbye; none when it is to be said now, and nothing where
     /// it need not be.
     fn until(&mut self, cx: &mut Context<'_>) -> Option<usize> {
-        self.due = self.due || self.is_due(cx);
-        if !self.due || self.frames.have_said_goodbye() && !self.said {
+        if !self.leave.is_due(cx) || self.frames.have_said_goodbye() && !self.said {
             return None;
         }
         if self.said {
@@ -151,5 +145,195 @@ impl Farewell {
         }
         self.frames.pass(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(all(test, feature = "client", feature = "serve"))]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::task::noop_waker_ref;
+    use proptest::prelude::*;
+    use zt_core::lease::{Ended, Leases};
+    use zt_core::time::SystemClock;
+
+    use super::*;
+
+    /// A frame, by its kind and flags.
+    fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
+        let mut bytes = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        bytes.extend(std::iter::repeat_n(7, length.into()));
+        bytes
+    }
+
+    /// Settings, and then answers in field blocks of several frames, and data.
+    fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let block = prop::collection::vec(0_u8..40, 1..4).prop_map(|lengths| {
+            let last = lengths.len().saturating_sub(1);
+            let parts = lengths.iter().enumerate();
+            parts
+                .map(|(n, length)| {
+                    frame(if n == 0 { 1 } else { 9 }, if n == last { 4 } else { 0 }, *length)
+                })
+                .collect::<Vec<_>>()
+        });
+        let data = (0_u8..200).prop_map(|length| vec![frame(0, 0, length)]);
+        let rest = prop::collection::vec(prop_oneof![block, data], 0..8);
+        rest.prop_map(|rest| std::iter::once(frame(4, 0, 6)).chain(rest.concat()).collect())
+    }
+
+    /// The frames of what was said, and whether a goodbye stands where none may.
+    fn read(mut said: &[u8]) -> (Vec<Vec<u8>>, usize, bool) {
+        let (mut frames, mut goodbyes, mut open, mut misplaced) = (Vec::new(), 0, false, false);
+        while let Some(header) = said.get(..9) {
+            let (frame, rest) = said.split_at(usize::from(header[2]).saturating_add(9));
+            said = rest;
+            if frame == GO_AWAY {
+                goodbyes += 1;
+                misplaced |= open || frames.is_empty();
+                continue;
+            }
+            if matches!(header[3], 1 | 9) {
+                open = header[4] & 4 == 0;
+            }
+            frames.push(frame.to_vec());
+        }
+        assert!(said.is_empty(), "a frame is cut off");
+        (frames, goodbyes, misplaced)
+    }
+
+    fn lease() -> Lease {
+        let leases = Leases::new(SystemClock, Duration::from_secs(3_600));
+        leases.grant(|_now| Ok(())).unwrap()
+    }
+
+    fn farewell(lease: &Lease) -> Farewell {
+        let later = Instant::now().checked_add(Duration::from_secs(3_600));
+        Farewell::new(lease, later.unwrap())
+    }
+
+    /// Timers are of a runtime.
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    /// Takes a few bytes at a time.
+    #[derive(Default)]
+    struct Sip {
+        most: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Sip {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let now = bytes.len().min(self.most);
+            self.taken.extend(&bytes[..now]);
+            Poll::Ready(Ok(now))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_server_says_goodbye_once_and_between_two_frames(
+            frames in frames(), most in 1_usize..64, ends_at in 0_usize..400,
+        ) {
+            let (lease, all) = (lease(), frames.concat());
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
+            let mut sip = Sip { most, ..Sip::default() };
+            let mut cx = Context::from_waker(noop_waker_ref());
+            let mut done = 0;
+            while done < all.len() {
+                if done >= ends_at {
+                    lease.end(Ended::Closed);
+                }
+                let Poll::Ready(Ok(n)) = farewell.poll_write(&mut sip, &mut cx, &all[done..]) else {
+                    panic!("it always takes something");
+                };
+                done = done.saturating_add(n);
+            }
+            lease.end(Ended::Closed);
+            prop_assert!(farewell.poll_idle(&mut sip, &mut cx).is_ready());
+            let (passed, goodbyes, misplaced) = read(&sip.taken);
+            prop_assert_eq!((passed, goodbyes, misplaced), (frames, 1, false));
+        }
+
+        #[test]
+        fn a_client_hears_a_goodbye_once_and_between_two_frames(
+            frames in frames(), most in 1_usize..64, ends_at in 0_usize..400,
+        ) {
+            let (lease, all) = (lease(), frames.concat());
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
+            let (mut heard, mut from) = (Vec::new(), &all[..]);
+            let mut cx = Context::from_waker(noop_waker_ref());
+            loop {
+                if heard.len() >= ends_at || from.is_empty() {
+                    lease.end(Ended::Closed);
+                }
+                let mut bytes = vec![0; most];
+                let mut buf = ReadBuf::new(&mut bytes);
+                prop_assert!(farewell.poll_read(&mut from, &mut cx, &mut buf).is_ready());
+                if buf.filled().is_empty() {
+                    break;
+                }
+                heard.extend(buf.filled());
+            }
+            let (passed, goodbyes, misplaced) = read(&heard);
+            prop_assert_eq!((passed, goodbyes, misplaced), (frames, 1, false));
+        }
+
+        #[test]
+        fn whatever_a_server_sends_is_handed_on_as_it_is(bytes in any::<Vec<u8>>(), most in 1_usize..64) {
+            // While the lease lasts.
+            let lease = lease();
+            let runtime = runtime();
+            let _in = runtime.enter();
+            let mut farewell = farewell(&lease);
+            let (mut heard, mut from) = (Vec::<u8>::new(), &bytes[..]);
+            let mut cx = Context::from_waker(noop_waker_ref());
+            while !from.is_empty() {
+                let mut part = vec![0; most];
+                let mut buf = ReadBuf::new(&mut part);
+                prop_assert!(farewell.poll_read(&mut from, &mut cx, &mut buf).is_ready());
+                heard.extend(buf.filled());
+            }
+            // And with an end after it, at most a goodbye follows.
+            lease.end(Ended::Closed);
+            let mut part = [0; 64];
+            let mut buf = ReadBuf::new(&mut part);
+            prop_assert!(farewell.poll_read(&mut from, &mut cx, &mut buf).is_ready());
+            prop_assert!(buf.filled().is_empty() || buf.filled() == GO_AWAY);
+            prop_assert_eq!(heard, bytes);
+        }
+    }
+
+    #[test]
+    fn a_server_that_has_said_goodbye_by_itself_says_no_other() {
+        let lease = lease();
+        let runtime = runtime();
+        let _in = runtime.enter();
+        let mut farewell = farewell(&lease);
+        let mut sip = Sip { most: 1_000, ..Sip::default() };
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let said = [frame(4, 0, 0), frame(7, 0, 8)].concat();
+        assert!(farewell.poll_write(&mut sip, &mut cx, &said).is_ready());
+        lease.end(Ended::Closed);
+        assert!(farewell.poll_idle(&mut sip, &mut cx).is_ready());
+        assert_eq!(sip.taken, said);
     }
 }

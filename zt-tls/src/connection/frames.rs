@@ -141,7 +141,7 @@ mod tests {
             }
             let (mut frames, mut passed) = (Frames::default(), 0);
             for cut in cuts {
-                let next = bytes.len().min(passed + cut);
+                let next = bytes.len().min(usize::saturating_add(passed, cut));
                 frames.pass(&bytes[passed..next]);
                 passed = next;
                 prop_assert_eq!(frames.until_next() == 0, ends.contains(&passed));

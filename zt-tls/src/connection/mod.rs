@@ -64,3 +64,5 @@ pub use crate::verifier::Refused;
 pub(crate) use self::acceptor::let_alert_arrive;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use self::farewell::Farewell;
+#[cfg(feature = "client")]
+pub(crate) use self::farewell::Leave;

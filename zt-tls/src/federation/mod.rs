@@ -71,7 +71,9 @@ use self::standing::Standing;
 pub use self::store::{BundleFolder, BundleStore, StoredBundle};
 pub use self::url::{EndpointUrl, EndpointUrlError, MAX_URL_LEN};
 
-/// The trust domains that a source federates with. When it is dropped, all of them end.
+/// The trust domains that a source federates with. When it is dropped, all of them end; what is stored
+/// of them stays, for the next start. They end, too, with the runtime that they were established in, and
+/// when an observer panics: then nobody looks after them.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -159,7 +161,8 @@ impl Federation {
     }
 
     /// Ends the relationship with this trust domain, and says whether there was one. Its bundle is gone
-    /// at once, also from the store: its workloads are refused, and their connections end.
+    /// at once: its workloads are refused, and their connections end. Then it is removed from the store,
+    /// for which this waits.
     pub fn remove(&self, trust_domain: TrustDomainRef<'_>) -> bool {
         let ended = self.live().remove(trust_domain.as_str());
         if let Some(live) = &ended {
@@ -174,8 +177,8 @@ impl Federation {
         standing.map(|standing| standing.asked.notify_one()).is_some()
     }
 
-    /// The latest bundle of this trust domain, while it counts: its keys for JWT-SVIDs are read from
-    /// here.
+    /// The latest bundle of this trust domain, while it counts. Its keys for JWT-SVIDs are put where
+    /// [`FederationBuilder::tokens`] says.
     #[must_use]
     pub fn bundle(&self, trust_domain: TrustDomainRef<'_>) -> Option<Arc<SpiffeBundle>> {
         self.standing(trust_domain)?.document()
@@ -224,7 +227,18 @@ impl fmt::Debug for Federation {
     }
 }
 
+/// Ends a relationship with the task that fetches for it, whatever ends that: a bundle that nobody
+/// looks after must not count for ever.
+struct Ends(Arc<Standing>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end(false);
+    }
+}
+
 async fn keep_fresh(standing: Arc<Standing>) {
+    let _ends = Ends(Arc::clone(&standing));
     let restoring = Arc::clone(&standing);
     let _ = spawn_blocking(move || restoring.restore()).await;
     loop {

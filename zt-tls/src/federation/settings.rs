@@ -8,7 +8,7 @@ use rustls::SupportedProtocolVersion;
 use rustls::crypto::CryptoProvider;
 use zt_core::time::{Clock, SystemClock};
 use zt_identity::bundle::DEFAULT_REFRESH_HINT;
-use zt_identity::source::X509Source;
+use zt_identity::source::{JwtBundleSource, X509Source};
 
 use super::Federation;
 use super::error::FederationError;
@@ -28,6 +28,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Settings {
     pub(super) source: X509Source,
+    pub(super) tokens: Option<JwtBundleSource>,
     pub(super) tls: Tls,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Option<Arc<dyn BundleStore>>,
@@ -50,6 +51,7 @@ impl Settings {
 #[must_use]
 pub struct FederationBuilder {
     source: X509Source,
+    tokens: Option<JwtBundleSource>,
     provider: Option<Arc<CryptoProvider>>,
     versions: &'static [&'static SupportedProtocolVersion],
     clock: Arc<dyn Clock>,
@@ -64,6 +66,7 @@ impl FederationBuilder {
     pub(super) fn new(source: X509Source) -> Self {
         Self {
             source,
+            tokens: None,
             provider: provider::preferred(),
             versions: provider::TLS13_ALONE,
             clock: Arc::new(SystemClock),
@@ -73,6 +76,12 @@ impl FederationBuilder {
             max_age: DEFAULT_MAX_AGE,
             observer: None,
         }
+    }
+
+    /// Puts the keys for JWT-SVIDs there, as the roots for X509-SVIDs are put into the source.
+    pub fn tokens(mut self, tokens: JwtBundleSource) -> Self {
+        self.tokens = Some(tokens);
+        self
     }
 
     /// Takes the time from here; from the operating system by default.
@@ -137,6 +146,7 @@ impl FederationBuilder {
         let tls = Tls { provider, clock: Arc::clone(&self.clock), versions: self.versions };
         Ok(Federation::with(Settings {
             source: self.source,
+            tokens: self.tokens,
             tls,
             clock: self.clock,
             store: self.store,

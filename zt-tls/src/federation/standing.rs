@@ -154,10 +154,22 @@ impl Standing {
 
     /// Puts the latest bundle into our source, while the relationship lasts.
     fn put(&self, state: &State) -> Result<(), FetchError> {
-        if let Some(latest) = &state.latest {
-            self.settings.source.put_bundle(latest.bundle.clone(), latest.document.sequence())?;
+        let Some(latest) = &state.latest else { return Ok(()) };
+        let sequence = latest.document.sequence();
+        self.settings.source.put_bundle(latest.bundle.clone(), sequence)?;
+        if let Some(tokens) = &self.settings.tokens {
+            let trust_domain = self.relationship.trust_domain().clone();
+            tokens.put_bundle(latest.document.jwt_bundle(trust_domain), sequence)?;
         }
         Ok(())
+    }
+
+    fn take_away(&self) {
+        let trust_domain = self.relationship.trust_domain().borrowed();
+        self.settings.source.remove_bundle(trust_domain);
+        if let Some(tokens) = &self.settings.tokens {
+            tokens.remove_bundle(trust_domain);
+        }
     }
 
     fn keep(&self, bundle: StoredBundle) {
@@ -175,7 +187,7 @@ impl Standing {
         let too_old = state.age(now).is_some_and(|age| age >= self.settings.max_age);
         if too_old && !state.stale && !state.ended {
             state.stale = true;
-            self.settings.source.remove_bundle(self.relationship.trust_domain().borrowed());
+            self.take_away();
             drop(state);
             self.tell_gone(BundleGone::Stale);
         }
@@ -223,12 +235,15 @@ impl Standing {
     /// Ends it: from here on nothing is put or kept, and what was put is gone.
     pub(super) fn end(&self, forget: bool) {
         let mut state = self.state();
-        if !std::mem::replace(&mut state.ended, true) {
-            self.settings.source.remove_bundle(self.relationship.trust_domain().borrowed());
+        let ends = !std::mem::replace(&mut state.ended, true);
+        if ends {
+            self.take_away();
         }
         drop(state);
         self.changed.notify_waiters();
-        self.tell_gone(BundleGone::Ended);
+        if ends {
+            self.tell_gone(BundleGone::Ended);
+        }
         let mut keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         *keeping = false;
         if forget

@@ -18,8 +18,8 @@ use crate::connection::{Client, Farewell, ServerStream};
 
 /// A stream with its peer, as a [`Listener`](super::Listener) yields it.
 ///
-/// When its lease ends, and before it ends by age, an HTTP/2 client is told to go away. After the
-/// grace of the acceptor it breaks, in whose hands it is by then.
+/// When its lease ends, or is about to by age, an HTTP/2 client is told to go away. After the grace of the acceptor it
+/// breaks, in whose hands it is by then.
 pub struct Connection<P> {
     io: Silence<ServerStream<TcpStream, P>, OwnedSemaphorePermit>,
     connected: Connected,
@@ -30,7 +30,7 @@ impl<P: Client> Connection<P> {
     pub(super) fn new(arrival: Arrival<P>, silence: std::time::Duration) -> Self {
         let Arrival { stream, connected, permit } = arrival;
         let is_http2 = stream.alpn() == Some(b"h2");
-        let farewell = is_http2.then(|| Farewell::new(stream.lease()).no_later_than(stream.retires()));
+        let farewell = is_http2.then(|| Farewell::new(stream.lease(), stream.retires()));
         Self { io: Silence::new(stream, permit, silence), connected, farewell }
     }
 

@@ -140,10 +140,10 @@ impl<P: Client> Door<P> {
             peer: stream.peer().proven().cloned(),
             from,
             lease: stream.lease().clone(),
+            retires: stream.retires(),
             binding,
             clock: Arc::clone(self.acceptor.clock()),
             counts: Arc::clone(self.acceptor.counts()),
-            retires: stream.retires(),
         })
     }
 }

@@ -23,11 +23,10 @@ pub(crate) struct Facts {
     pub(crate) peer: Option<Verified<Peer>>,
     pub(crate) from: SocketAddr,
     pub(crate) lease: Lease,
+    pub(crate) retires: Instant,
     pub(crate) binding: Option<ChannelBinding>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts: Arc<Counts>,
-    // When to begin to take leave.
-    pub(crate) retires: Instant,
 }
 
 impl Connected {
@@ -53,18 +52,17 @@ impl Connected {
         &self.0.lease
     }
 
-    /// Whether it is time for the client to take another connection.
-    pub(crate) fn takes_leave(&self) -> bool {
-        Instant::now() >= self.0.retires || self.0.lease.has_ended().is_some()
+    /// Whether no further request is to begin on it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.lease.has_ended().is_some() || Instant::now() >= self.0.retires
     }
 
     /// Puts peer, address and lease into a request, unless the lease has ended.
     pub(crate) fn equip<B>(&self, request: &mut Request<B>) -> Result<(), Ended> {
-        let Facts { peer, from, lease, binding, clock, counts, retires: _ } = &*self.0;
-        if let Err(ended) = lease.check(clock.now()) {
-            counts.refused_request(peer.as_ref(), ended);
-            return Err(ended);
-        }
+        let Facts { peer, from, lease, binding, clock, counts, .. } = &*self.0;
+        lease
+            .check(clock.now())
+            .inspect_err(|ended| counts.refused_request(peer.as_ref(), *ended))?;
         let extensions: &mut Extensions = request.extensions_mut();
         if let Some(peer) = peer {
             extensions.insert(peer.clone());

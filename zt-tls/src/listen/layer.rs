@@ -153,7 +153,7 @@ where
             return Poll::Ready(Ok(this.refusal.answer()));
         };
         let mut answer = ready!(asked.poll(cx))?;
-        if this.connected.as_ref().is_some_and(Connected::takes_leave) {
+        if this.connected.as_ref().is_some_and(Connected::is_leaving) {
             answer.headers_mut().insert(CONNECTION, CLOSE);
         }
         Poll::Ready(Ok(answer))

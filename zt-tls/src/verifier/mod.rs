@@ -161,7 +161,6 @@ fn judge<'c>(
     Ok(svid)
 }
 
-
 /// Checks that whoever presents a certificate has its key.
 struct Signatures(Arc<CryptoProvider>);
 

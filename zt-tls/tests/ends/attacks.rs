@@ -12,7 +12,7 @@ use rustls::client::Resumption;
 use rustls::server::{ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use zt_core::time::Clock;
@@ -27,21 +27,9 @@ use zt_tls::connection::{HandshakeError, Refused};
 use zt_tls::events::Reason;
 use zt_tls::{Acceptor, provider};
 
-use crate::support::{HOUR, NOW, World, domain, host, meet, meet_plain, members, plain, world};
-
-/// Presents a certificate without a check that the key fits.
-#[derive(Debug)]
-pub(crate) struct Presents(pub(crate) Arc<CertifiedKey>);
-
-impl rustls::client::ResolvesClientCert for Presents {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
+use crate::support::{
+    HOUR, NOW, Presents, World, domain, host, meet, meet_plain, members, plain, world,
+};
 
 fn svid_error(error: &HandshakeError) -> &X509SvidError {
     let Some(Refused::Svid(error)) = error.refused() else { panic!("{error:?}") };

@@ -259,7 +259,7 @@ mod tls12 {
         let key = provider::ring().key_provider.load_private_key(key).unwrap();
         let mut config = plain(provider::ring(), &[&TLS12], None);
         let certified = Arc::new(rustls::sign::CertifiedKey::new(chain, key));
-        config.client_auth_cert_resolver = Arc::new(crate::attacks::Presents(certified));
+        config.client_auth_cert_resolver = Arc::new(crate::support::Presents(certified));
         assert!(meet_plain(&acceptor, config.into()).await.is_err());
     }
 

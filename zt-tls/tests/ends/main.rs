@@ -5,4 +5,6 @@ mod attacks;
 mod builders;
 mod continuous;
 mod events;
+#[path = "../common/gullible.rs"]
+mod gullible;
 mod support;

@@ -4,10 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use zt_core::spiffe::{SpiffeId, TrustDomain};
 use zt_core::time::{ManualClock, Timestamp};
@@ -18,6 +16,8 @@ use zt_identity::revocation::RevocationList;
 use zt_identity::source::X509Source;
 use zt_tls::connection::{AcceptorBuilder, Client, ClientStream, HandshakeError, ServerStream};
 use zt_tls::{Acceptor, Connector};
+
+pub(crate) use crate::gullible::{Presents, plain};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -121,59 +121,4 @@ pub(crate) async fn talk(
         to.read_exact(&mut [0; 1]).await
     };
     tokio::time::timeout(SOON, talk).await.is_ok_and(|said| said.is_ok())
-}
-
-/// A client that believes any server and presents what it is told to.
-pub(crate) fn plain(
-    provider: Arc<CryptoProvider>,
-    versions: &[&'static SupportedProtocolVersion],
-    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible(provider)));
-    match identity {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
-        None => builder.with_no_client_auth(),
-    }
-}
-
-#[derive(Debug)]
-struct Gullible(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -13,9 +13,13 @@ use zt_core::lease::Ended;
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, ManualClock, SystemClock};
 use zt_identity::bundle::SpiffeBundle;
+use zt_identity::jwt_bundle::JwtBundleSet;
 use zt_identity::matcher::Authorizer;
-use zt_identity::source::X509Source;
-use zt_tls::federation::{BundleFolder, BundleStore, FetchError, Profile, StoredBundle};
+use zt_identity::source::{JwtBundleSource, X509Source};
+use zt_tls::events::Event;
+use zt_tls::federation::{
+    BundleFolder, BundleStore, Federation, FetchError, Profile, StoredBundle,
+};
 use zt_tls::health::Status;
 use zt_tls::{Acceptor, Connector};
 
@@ -174,6 +178,48 @@ fn all_relationships_end_with_their_federation() {
         assert!(source.load().bundles().get(domain("partner.test").borrowed()).is_none());
         assert_eq!(told.recv().await.unwrap(), "partner.test gone: Ended");
     });
+}
+
+#[test]
+fn a_bundle_that_nobody_looks_after_any_more_is_gone() {
+    let partner = authority("partner.test");
+    let source = authority("example.org").source("/orders").unwrap();
+    let knows = || source.load().bundles().get(domain("partner.test").borrowed()).is_some();
+    run(async {
+        let endpoint =
+            Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
+        // An observer that panics when it is told of the second fetch.
+        let fetches = Mutex::new(0);
+        let federation = Federation::builder(source.clone())
+            .observe(move |event: &Event<'_>| {
+                if matches!(event, Event::BundleFetched { .. }) {
+                    *fetches.lock().unwrap() += 1;
+                    assert!(*fetches.lock().unwrap() < 2, "on purpose");
+                }
+            })
+            .build()
+            .unwrap();
+        federation.establish(spiffe(&partner, &endpoint)).unwrap();
+        assert!(federation.ready(domain("partner.test").borrowed(), LONG).await);
+        federation.refresh(domain("partner.test").borrowed());
+        let begun = Instant::now();
+        while knows() {
+            assert!(begun.elapsed() < LONG);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    // And with the runtime that it was established in.
+    let mut kept = None;
+    run(async {
+        let endpoint =
+            Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document(&[&partner], 1)).await;
+        let mut world = world_of(source.clone(), |builder| builder);
+        world.establish(spiffe(&partner, &endpoint));
+        assert_eq!(world.told().await, "partner.test new 1");
+        assert!(knows());
+        kept = Some(world);
+    });
+    assert!(!knows());
 }
 
 #[test]
@@ -372,7 +418,15 @@ fn a_store_that_fails_is_told_of_and_stops_nothing() {
 #[test]
 fn keys_for_tokens_are_handed_on() {
     run(async {
-        let (partner, mut world) = (authority("partner.test"), world());
+        let ours = JwtBundleSource::new(domain("example.org"), JwtBundleSet::new());
+        let has = |kid: &str| {
+            let material = ours.current();
+            let bundle =
+                material.at(SystemClock.now()).unwrap().get(domain("partner.test").borrowed());
+            bundle.is_some_and(|bundle| bundle.key(kid).is_some())
+        };
+        let (partner, mut world) =
+            (authority("partner.test"), world_with(|builder| builder.tokens(ours.clone())));
         let (root, web) = web();
         let tokens = SpiffeBundle::from_json(
             br#"{"keys":[{"use":"jwt-svid","kty":"EC","crv":"P-256","kid":"k1",
@@ -387,5 +441,8 @@ fn keys_for_tokens_are_handed_on() {
         assert_eq!(world.told().await, "partner.test new 1");
         let bundle = world.federation.bundle(domain("partner.test").borrowed()).unwrap();
         assert!(bundle.jwt_bundle(domain("partner.test")).key("k1").is_some());
+        assert!(has("k1") && !has("k2"));
+        assert!(world.federation.remove(domain("partner.test").borrowed()));
+        assert!(!has("k1"));
     });
 }

@@ -10,12 +10,15 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::time::Timestamp;
+#[cfg(feature = "http")]
+use zt_identity::outgoing::UserToken;
 use zt_identity::possession::revocations::TokenStanding;
 
 use super::AuthenticateLayer;
 use super::layer::{Authenticated, Authentication};
 use crate::denial::{Refusal, Respond};
 use crate::record::{Answering, context};
+use crate::telemetry::RequestSpan;
 
 pin_project! {
     /// The response of [`Authenticate`](super::Authenticate).
@@ -28,6 +31,7 @@ pin_project! {
     {
         #[pin]
         state: State<S, S::Future, B, R>,
+        span: RequestSpan,
     }
 }
 
@@ -51,11 +55,11 @@ pin_project! {
 }
 
 /// What goes on once the sender of a request is known.
-struct Next<S, B, R> {
-    service: S,
-    request: Request<B>,
-    layer: Arc<AuthenticateLayer<R>>,
-    now: Timestamp,
+pub(super) struct Next<S, B, R> {
+    pub(super) service: S,
+    pub(super) request: Request<B>,
+    pub(super) layer: Arc<AuthenticateLayer<R>>,
+    pub(super) now: Timestamp,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -64,21 +68,20 @@ where
 {
     pub(super) const fn waiting(
         authentication: Authentication,
-        service: S,
-        request: Request<B>,
-        layer: Arc<AuthenticateLayer<R>>,
-        now: Timestamp,
+        next: Next<S, B, R>,
+        span: RequestSpan,
     ) -> Self {
-        let next = Some(Next { service, request, layer, now });
-        Self { state: State::Waiting { authentication, next } }
+        Self { state: State::Waiting { authentication, next: Some(next) }, span }
     }
 
     pub(super) fn passed(
         service: &mut S,
         request: Request<B>,
         authenticated: Authenticated,
+        span: RequestSpan,
     ) -> Self {
-        Self { state: pass(service, request, authenticated) }
+        span.caller(authenticated.caller.principal());
+        Self { state: span.within(|| pass(service, request, authenticated)), span }
     }
 
     pub(super) fn refused(
@@ -86,8 +89,9 @@ where
         refusal: Refusal,
         parts: Parts,
         now: Timestamp,
+        span: RequestSpan,
     ) -> Self {
-        Self { state: refuse(layer, refusal, parts, now) }
+        Self { state: span.within(|| refuse(layer, refusal, parts, now)), span }
     }
 }
 
@@ -99,7 +103,7 @@ fn pass<S, B, R>(
 where
     S: Service<Request<B>>,
 {
-    let Authenticated { caller, dpop_nonce, standing } = authenticated;
+    let Authenticated { caller, dpop_nonce, standing, extensions: more } = authenticated;
     let extensions = request.extensions_mut();
     extensions.insert(caller);
     match standing {
@@ -107,6 +111,9 @@ where
         // One that somebody else has put there is not of this caller.
         None => extensions.remove::<TokenStanding>(),
     };
+    #[cfg(feature = "http")]
+    extensions.remove::<UserToken>();
+    extensions.extend(more);
     State::Passed { future: service.call(request), dpop_nonce }
 }
 
@@ -129,7 +136,26 @@ where
     type Output = Result<Response<ResBody>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let response = ready!(this.span.within(|| this.state.poll(cx, this.span)));
+        if let Ok(response) = &response {
+            this.span.end(response.status());
+        }
+        Poll::Ready(response)
+    }
+}
+
+impl<S, B, R, ResBody> State<S, S::Future, B, R>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    R: Respond<ResBody>,
+{
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        span: &RequestSpan,
+    ) -> Poll<Result<Response<ResBody>, S::Error>> {
+        let mut state = self;
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Passed { future, dpop_nonce } => {
@@ -142,6 +168,9 @@ where
                     let outcome = ready!(Pin::new(authentication).poll(cx));
                     // It is there: this state is left below as soon as it is taken.
                     let Some(next) = next.take() else { return Poll::Pending };
+                    if let Ok(authenticated) = &outcome {
+                        span.caller(authenticated.caller.principal());
+                    }
                     next.after(outcome)
                 }
             };

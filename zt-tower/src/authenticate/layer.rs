@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
 use zt_core::lease::Lease;
 use zt_core::peer::Peer;
@@ -20,6 +20,7 @@ use crate::denial::{Denial, Problem, Refusal};
 use crate::forwarded::{Forwarded, strip};
 use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
+use crate::telemetry;
 use crate::workload_tokens::WorkloadDemand;
 
 /// Wraps a service in [`Authenticate`].
@@ -104,7 +105,7 @@ impl<R> AuthenticateLayer<R> {
         let peer = demanded_peer(parts, now)?;
         authorization(&parts.headers)?;
         let caller = self.client(peer, parts)?.caller(peer);
-        Ok(Eventual::ready(Ok(Authenticated { caller, dpop_nonce: None, standing: None })))
+        Ok(Eventual::ready(Ok(Authenticated::from(caller))))
     }
 
     fn user(
@@ -118,9 +119,11 @@ impl<R> AuthenticateLayer<R> {
         let client = self.client(peer, parts)?;
         let presented = Presented::new(authorization, peer, parts);
         if let Some(found) = demand.tokens().known(&presented, now) {
+            telemetry::token("remembered");
             return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
         }
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(match demand.tokens().user(&presented, now).into_ready() {
             Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
             Err(finding) => {
@@ -148,12 +151,13 @@ impl<R> AuthenticateLayer<R> {
         };
         let (demand, peer) = (demand.clone(), peer.cloned());
         let verification = self.begin(parts, now)?;
+        telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
             let found = found?;
             demand.check(&found, peer.as_ref())?;
             let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated { caller, dpop_nonce: None, standing: None })
+            Ok(Authenticated::from(caller))
         }))
     }
 
@@ -191,6 +195,13 @@ pub(super) struct Authenticated {
     pub(super) caller: Caller,
     pub(super) dpop_nonce: Option<HeaderValue>,
     pub(super) standing: Option<TokenStanding>,
+    pub(super) extensions: Extensions,
+}
+
+impl From<Caller> for Authenticated {
+    fn from(caller: Caller) -> Self {
+        Self { caller, dpop_nonce: None, standing: None, extensions: Extensions::new() }
+    }
 }
 
 /// Rule 7.
@@ -205,11 +216,12 @@ fn with_user(
         demand.check(&found.user, now)?;
         Ok(found)
     });
-    let Found { user, dpop_nonce, standing, until } =
+    let Found { user, dpop_nonce, standing, until, extensions } =
         found.map_err(|refusal| demand.tokens().challenge(refusal, now))?;
     let Client { principal, source } = client;
     let client = Client { principal: principal.on_behalf_of(user), source };
-    Ok(Authenticated { caller: client.caller(peer).ends(until), dpop_nonce, standing })
+    let caller = client.caller(peer).ends(until);
+    Ok(Authenticated { caller, dpop_nonce, standing, extensions })
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {

@@ -6,8 +6,10 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tower_service::Service;
 
+use super::future::Next;
 use super::{AuthenticateLayer, ResponseFuture};
 use crate::denial::{Problem, Respond};
+use crate::telemetry::RequestSpan;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
@@ -41,13 +43,14 @@ where
         let (mut parts, body) = request.into_parts();
         hide(&mut parts.headers);
         let now = self.layer.now();
+        let span = RequestSpan::begin(&parts);
         match self.layer.caller(&parts, now).into_ready() {
             Ok(Ok(authenticated)) => {
                 self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
-                ResponseFuture::passed(&mut self.inner, request, authenticated)
+                ResponseFuture::passed(&mut self.inner, request, authenticated, span)
             }
-            Ok(Err(refusal)) => ResponseFuture::refused(&self.layer, refusal, parts, now),
+            Ok(Err(refusal)) => ResponseFuture::refused(&self.layer, refusal, parts, now, span),
             Err(authentication) => {
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
@@ -55,7 +58,8 @@ where
                 self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);
                 let layer = Arc::clone(&self.layer);
-                ResponseFuture::waiting(authentication, ready, request, layer, now)
+                let next = Next { service: ready, request, layer, now };
+                ResponseFuture::waiting(authentication, next, span)
             }
         }
     }

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
-use zt_core::decision::{Decide, Permit};
+use zt_core::decision::{Answer, Decide, Decision, DenyReason, Permit};
 use zt_core::record::Record;
 use zt_core::request::{Action, Context, Request, Resource};
 use zt_core::time::Clock;
@@ -9,6 +10,7 @@ use zt_core::time::Clock;
 use crate::caller::Caller;
 use crate::denial::{Denial, Refusal};
 use crate::record::Recording;
+use crate::telemetry::{self, Decided as Told};
 
 /// Who decides, where that is recorded, and what time it is.
 #[derive(Clone)]
@@ -31,7 +33,9 @@ impl Authority {
         context: &Context,
     ) -> Result<Decided, Refusal> {
         let request = Request::new(caller.principal(), action, resource, context);
+        let began = Instant::now();
         let decision = self.policy.decide(&request);
+        tell(&decision, began);
         if !decision.is_of(&request) {
             return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
         }
@@ -42,6 +46,23 @@ impl Authority {
         });
         Ok((record, permit))
     }
+}
+
+/// Of the answer that counts: the first that is no, or that about the workload.
+fn tell(decision: &Decision, began: Instant) {
+    if !cfg!(any(feature = "metrics", feature = "tracing")) {
+        return;
+    }
+    let mut answers = decision.answers().map(|(_, answer)| answer);
+    let workload = answers.next();
+    let first = workload.filter(|answer| answer.denied().is_some());
+    let first = first.or_else(|| answers.find(|answer| answer.denied().is_some())).or(workload);
+    telemetry::decided(&Told {
+        reason: first.and_then(Answer::denied).map_or("none", DenyReason::name),
+        rule: first.and_then(Answer::policy),
+        generation: decision.version().generation,
+        took: began.elapsed(),
+    });
 }
 
 impl fmt::Debug for Authority {

@@ -1,14 +1,17 @@
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::record::Append;
 
+use super::Permitted;
 use crate::denial::{Denial, Respond};
 use crate::record::{Answering, poll_append};
 
@@ -32,15 +35,38 @@ pin_project! {
         Recording {
             append: Option<Append>,
             // Taken when it is recorded.
-            next: Option<(S, Request<B>, Arc<R>)>,
+            next: Option<(S, Request<B>, Served<R>)>,
         },
         Allowed {
             #[pin]
             future: F,
+            served: Served<R>,
         },
         Denied {
             answering: Answering<R>,
         },
+    }
+}
+
+/// What is left of a request that is being served, for an answer when that panics.
+pub(super) struct Served<R> {
+    pub(super) permitted: Permitted,
+    // By which a request of gRPC is known.
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) respond: Arc<R>,
+}
+
+impl<R> Served<R> {
+    fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        if let Some(content_type) = &self.content_type {
+            parts.headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        Answering::after(append, denial, parts, Arc::clone(&self.respond))
+    }
+
+    fn panicked(&self) -> Answering<R> {
+        self.answering(self.permitted.panicked(), Denial::Wiring)
     }
 }
 
@@ -52,14 +78,14 @@ where
         append: Append,
         service: S,
         request: Request<B>,
-        respond: Arc<R>,
+        served: Served<R>,
     ) -> Self {
-        let next = Some((service, request, respond));
+        let next = Some((service, request, served));
         Self { state: State::Recording { append: Some(append), next } }
     }
 
-    pub(super) const fn allowed(future: S::Future) -> Self {
-        Self { state: State::Allowed { future } }
+    pub(super) fn allowed(service: &mut S, request: Request<B>, served: Served<R>) -> Self {
+        Self { state: serve(service, request, served) }
     }
 
     pub(super) const fn denied(answering: Answering<R>) -> Self {
@@ -78,15 +104,27 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Allowed { future } => return future.poll(cx),
+                StateProj::Allowed { future, served } => {
+                    // What a panic leaves behind is dropped below.
+                    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                        Ok(polled) => return polled,
+                        Err(_panic) => State::Denied { answering: served.panicked() },
+                    }
+                }
                 StateProj::Denied { answering } => return answering.poll(cx).map(Ok),
                 StateProj::Recording { append, next } => {
                     let recorded = ready!(poll_append(append, cx));
                     // It is there: this state is left below as soon as it is taken.
-                    let Some((service, request, respond)) = next.take() else {
+                    let Some((mut service, request, served)) = next.take() else {
                         return Poll::Pending;
                     };
-                    after_recording(recorded.is_ok(), service, request, respond)
+                    match recorded {
+                        Ok(()) => serve(&mut service, request, served),
+                        Err(_) => {
+                            let answering = served.answering(None, Denial::Unavailable);
+                            State::Denied { answering }
+                        }
+                    }
                 }
             };
             state.set(next);
@@ -94,20 +132,18 @@ where
     }
 }
 
-fn after_recording<S, B, R>(
-    recorded: bool,
-    mut service: S,
+fn serve<S, B, R>(
+    service: &mut S,
     request: Request<B>,
-    respond: Arc<R>,
+    served: Served<R>,
 ) -> State<S, S::Future, B, R>
 where
     S: Service<Request<B>>,
 {
-    if recorded {
-        return State::Allowed { future: service.call(request) };
+    match catch_unwind(AssertUnwindSafe(|| service.call(request))) {
+        Ok(future) => State::Allowed { future, served },
+        Err(_panic) => State::Denied { answering: served.panicked() },
     }
-    let (parts, _) = request.into_parts();
-    State::Denied { answering: Answering::after(None, Denial::Unavailable, parts, respond) }
 }
 
 impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::Extensions;
 use zt_core::decision::Permit;
 use zt_core::fault::Fault;
+use zt_core::record::{Append, Record};
 use zt_core::request::{Action, Context, Resource};
 use zt_core::time::Timestamp;
 
@@ -13,6 +14,9 @@ use super::authority::{Authority, Decided};
 use crate::caller::Caller;
 use crate::denial::{Denial, NotWired};
 use crate::record::poll_append;
+use crate::telemetry;
+
+const PANICKED: &str = "handler_panicked";
 
 /// The most items that [`Guard::filter`] decides about in one call: an eighth of what a queue of
 /// records holds by default.
@@ -47,6 +51,15 @@ impl Permitted {
         context: Context,
     ) -> Self {
         Self(Arc::new(Granted { permit, asked: Some(Asked { authority, caller, context }) }))
+    }
+
+    /// The record that whoever served this request panicked, and where it goes.
+    pub(super) fn panicked(&self) -> Option<Append> {
+        let Asked { authority, caller, context } = self.0.asked.as_ref()?;
+        telemetry::refused(PANICKED);
+        let record = Record::refusal(context, None, PANICKED).by(caller.principal());
+        let permit = &self.0.permit;
+        authority.recording.append(record.about(permit.action(), permit.resource()))
     }
 }
 

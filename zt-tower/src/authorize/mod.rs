@@ -10,6 +10,10 @@
 //! 5. the decision is of this very request, and its permit for what was asked (else 500);
 //! 6. the decision is recorded (A-04; else 503).
 //!
+//! A service within that panics is answered for with 500 and recorded with the reason
+//! `handler_panicked`; the connection goes on. What it has begun to send by then, as the body of its
+//! response, is its own.
+//!
 //! The service within finds the [`Permitted`] in the extensions, a [`Guard`] to ask about what it finds
 //! itself, and, where the connection layer gives leases, a [`CallLease`] for what goes on after it. The headers by which a client may
 //! ask some frameworks to serve another method or path than the one that was judged are taken out:

@@ -2,9 +2,11 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
+use super::future::Served;
 use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
 use crate::denial::{Problem, Respond};
@@ -64,16 +66,21 @@ where
                 return ResponseFuture::denied(answering);
             }
         };
+        let served = Served {
+            permitted: permitted.clone(),
+            content_type: parts.headers.get(CONTENT_TYPE).cloned(),
+            respond: Arc::clone(respond),
+        };
         parts.extensions.insert(permitted);
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);
         match append {
-            None => ResponseFuture::allowed(self.inner.call(request)),
+            None => ResponseFuture::allowed(&mut self.inner, request, served),
             Some(append) => {
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::recording(append, ready, request, Arc::clone(respond))
+                ResponseFuture::recording(append, ready, request, served)
             }
         }
     }

@@ -71,12 +71,12 @@ pub(crate) fn claims(more: &Value) -> Value {
 }
 
 /// Bound to the certificate that the peers of these tests present.
-fn bound() -> Value {
+pub(crate) fn bound() -> Value {
     let thumbprint = digest(&SHA256, peer(CART).leaf());
     claims(&json!({ "cnf": { "x5t#S256": URL_SAFE_NO_PAD.encode(thumbprint) } }))
 }
 
-fn bound_to_another() -> Value {
+pub(crate) fn bound_to_another() -> Value {
     claims(&json!({ "cnf": { "x5t#S256": URL_SAFE_NO_PAD.encode([7; 32]) } }))
 }
 

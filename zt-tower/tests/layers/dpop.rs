@@ -39,10 +39,10 @@ fn sha256(text: &str) -> String {
 }
 
 /// A client with a key of its own.
-struct Client(Ed25519KeyPair);
+pub(crate) struct Client(Ed25519KeyPair);
 
 impl Client {
-    fn new(seed: u8) -> Self {
+    pub(crate) fn new(seed: u8) -> Self {
         Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
     }
 
@@ -50,12 +50,12 @@ impl Client {
         base64url(self.0.public_key())
     }
 
-    fn cnf(&self) -> Value {
+    pub(crate) fn cnf(&self) -> Value {
         let x = self.x();
         json!({ "jkt": sha256(&format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#)) })
     }
 
-    fn proof(&self, token: &str, changes: Value) -> String {
+    pub(crate) fn proof(&self, token: &str, changes: Value) -> String {
         let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": self.x() });
         let header = json!({ "typ": "dpop+jwt", "alg": "EdDSA", "jwk": jwk });
         let mut claims = json!({
@@ -74,7 +74,7 @@ fn token(cnf: &Value) -> String {
     Issuer::new(1).sign(&claims(&json!({ "cnf": cnf })))
 }
 
-fn proofs(replay: Replay) -> DpopProofs {
+pub(crate) fn proofs(replay: Replay) -> DpopProofs {
     DpopProofs::new(PublicBase::parse("https://api.example.com").unwrap(), replay)
         .verified_by(DpopVerifier::default().with_algorithms(&[Algorithm::Rs256, Algorithm::EdDsa]))
 }
@@ -89,7 +89,7 @@ fn route(proofs: DpopProofs, clock: &ManualClock) -> ZeroTrust {
         .build()
 }
 
-fn with(token: &str, proof: &str) -> Builder {
+pub(crate) fn with(token: &str, proof: &str) -> Builder {
     from(CART).header(AUTHORIZATION, format!("DPoP {token}")).header("DPoP", proof)
 }
 

@@ -32,7 +32,7 @@ struct Owners {
 
 impl Decide for Owners {
     fn decide(&self, request: &Request<'_>) -> Decision {
-        let generation = 7 + u64::from(self.shut.load(Ordering::SeqCst));
+        let generation = if self.shut.load(Ordering::SeqCst) { 8 } else { 7 };
         Decision::of(request, PolicyVersion::new(generation, [0; 32]), |question| {
             let resource = request.resource();
             if self.shut.load(Ordering::SeqCst) {

@@ -24,3 +24,6 @@ mod workload_tokens;
 mod forwarded;
 #[cfg(test)]
 mod load;
+#[cfg(feature = "http")]
+#[cfg(test)]
+mod introspection;

@@ -61,10 +61,11 @@ fn search(case: Case) -> Works {
     let theirs: Vec<Cedar> = (0..1_000)
         .map(|n| Cedar::new(&Case { resource: ["Order".into(), n.to_string()], ..case.clone() }))
         .collect();
-    Works::new(ours).peer("ours, one by one", one_by_one(case.set())).peer(
-        "cedar-policy",
-        move || black_box(&theirs).iter().filter(|cedar| cedar.decide()).count(),
-    )
+    Works::new(ours)
+        .peer("ours, one by one", one_by_one(case.set()))
+        .peer("cedar-policy", move || {
+            black_box(&theirs).iter().filter(|cedar| cedar.decide()).count()
+        })
 }
 
 /// A thousand decisions for one caller, each kept.
