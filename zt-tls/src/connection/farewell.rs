@@ -10,7 +10,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+#[cfg(feature = "serve")]
+use tokio::io::AsyncWrite;
+#[cfg(feature = "client")]
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 use zt_core::lease::{Ending, Lease};
 
