@@ -144,6 +144,31 @@ fn a_crate_uses_only_those_below_it() {
     }
 }
 
+/// What a default build of the middleware adds to the crates below it (H-01).
+#[test]
+fn the_middleware_brings_four_crates_and_no_more() {
+    let manifest = read(root().join("zt-tower/Cargo.toml"));
+    let (_, rest) = manifest.split_once("[dependencies]\n").expect("dependencies");
+    let (dependencies, _) = rest.split_once("\n[").expect("another table");
+    let mut demanded: Vec<_> = dependencies
+        .lines()
+        .filter(|line| !line.is_empty() && !line.contains("optional = true"))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .collect();
+    demanded.sort_unstable();
+    let allowed = [
+        "http",
+        "pin-project-lite",
+        "thiserror",
+        "tower-layer",
+        "tower-service",
+        "zt-core",
+        "zt-identity",
+    ];
+    assert_eq!(demanded, allowed, "thiserror is what zt-core has");
+    assert!(!manifest.contains("\ndefault = "), "no feature is on by itself");
+}
+
 #[test]
 fn every_library_crate_takes_the_lint_table_and_says_what_crates_io_asks() {
     for (name, _) in MAY_USE {

@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
+use tower::{Layer, ServiceExt, service_fn};
 use zt_core::fault::Fault;
 use zt_core::principal::Principal;
-use zt_core::time::Timestamp;
+use zt_core::time::{ManualClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::authority::Issuer as Cluster;
 use zt_identity::claims::Audience;
@@ -26,6 +27,12 @@ use zt_identity::oidc::fetch::{FetchError, MAX_LEN};
 use zt_identity::oidc::issuer::Issuer;
 use zt_identity::possession::binding::Binding;
 use zt_identity::service_account::{TokenReviewError, TokenReviewer};
+use zt_tower::authenticate::AuthenticateLayer;
+use zt_tower::caller::Caller;
+use zt_tower::demand::Demand;
+use zt_tower::limits::Limits;
+use zt_tower::record::Recording;
+use zt_tower::workload_tokens::{ServiceAccounts, WorkloadDemand};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -477,4 +484,43 @@ fn an_api_server_is_asked_over_https_alone() {
         );
         assert!(reviewer.is_err(), "{url:?}");
     }
+}
+
+/// The status of a request with this token, and whom its handler finds.
+async fn over_http(layer: &AuthenticateLayer, token: &str) -> (u16, Option<String>) {
+    let found = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&found);
+    let service = layer.layer(service_fn(move |request: http::Request<()>| {
+        let caller = request.extensions().get::<Caller>().map(|caller| caller.workload().id());
+        *keep.lock().unwrap() = caller.map(ToString::to_string);
+        async { Ok::<_, std::convert::Infallible>(http::Response::new("served")) }
+    }));
+    let from: std::net::SocketAddr = "10.0.0.7:40000".parse().unwrap();
+    let request = http::Request::get("/orders/42").extension(from);
+    let request = request.header("authorization", format!("Bearer {token}")).body(()).unwrap();
+    let status = service.oneshot(request).await.unwrap().status().as_u16();
+    let found = found.lock().unwrap().take();
+    (status, found)
+}
+
+#[tokio::test]
+async fn a_route_asks_the_api_server_about_each_token_and_fails_closed() {
+    let server = ApiServer::start(created(&review())).await;
+    let accounts = ServiceAccounts::reviewed(server.reviewer());
+    let demand = Demand::WorkloadToken(WorkloadDemand::new(accounts));
+    let layer = AuthenticateLayer::new(demand, Recording::Off).clock(ManualClock::at(NOW));
+    let layer = layer.limits(Limits::default().rate(1, 4));
+    let cart = Some(String::from("system:serviceaccount:shop:cart"));
+    assert_eq!(over_http(&layer, &token()).await, (200, cart));
+    let mut gone = review();
+    gone["status"]["authenticated"] = json!(false);
+    server.set(created(&gone));
+    assert_eq!(over_http(&layer, &token()).await, (401, None));
+    server.set(reply("500 Internal Server Error", "", ""));
+    assert_eq!(over_http(&layer, &token()).await, (503, None));
+    server.set(Reply::Silence);
+    assert_eq!(over_http(&layer, &token()).await, (503, None), "it is given up in time");
+    let asked = server.requests().len();
+    assert_eq!(over_http(&layer, &token()).await, (503, None), "the source is too fast");
+    assert_eq!(server.requests().len(), asked);
 }

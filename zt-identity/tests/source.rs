@@ -13,7 +13,10 @@ use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
 use zt_identity::bundle::{BundleSet, SpiffeBundle, X509Bundle};
 use zt_identity::revocation::{RevocationError, RevocationListError};
-use zt_identity::source::{NoIdentity, PemFiles, PutBundleError, X509Source, X509SourceError};
+use zt_identity::source::{
+    Event, JwtBundleFileError, JwtBundleFiles, JwtBundleSource, NoIdentity, PemFiles,
+    PutBundleError, STALE_AFTER, Status, X509Source, X509SourceError,
+};
 use zt_identity::x509_identity::X509IdentityError;
 use zt_identity::x509_svid::{X509SvidError, X509SvidVerifier};
 
@@ -326,4 +329,80 @@ fn an_identity_that_was_withdrawn_is_none_until_an_update_brings_one() {
     assert!(source.load().identity().is_ok());
     let late = NOW.saturating_add(SVID_LIFETIME).saturating_add(Duration::from_secs(1));
     assert!(matches!(source.load().identity_at(late), Err(NoIdentity::Validity(_))));
+}
+
+#[test]
+fn a_source_tells_what_happens_to_it_and_how_it_is() {
+    use std::sync::{Arc, Mutex};
+
+    let folder = written(&authority());
+    let source = open(folder.path(), NOW).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    source.observe(move |event: &Event<'_>| {
+        hears.lock().unwrap().push(match event {
+            Event::Updated { generation } => format!("updated {generation}"),
+            Event::UpdateFailed { error } => format!("failed: {error}"),
+            Event::Withdrawn { id } => format!("withdrawn {id}"),
+            Event::LeftOut { .. } | Event::Expired { .. } | Event::Disconnected { .. } | _ => {
+                "something else".to_owned()
+            }
+        });
+    });
+    let health = source.health(NOW);
+    assert_eq!((health.status, health.identity), (Status::Good, SVID_LIFETIME));
+    assert_eq!((health.generation, health.failed_updates), (1, 0));
+    fs::write(folder.path().join("key.pem"), "").unwrap();
+    assert!(source.reload(NOW).is_err() && source.reload(NOW).is_err());
+    let health = source.health(NOW);
+    assert_eq!((health.status, health.failed_updates), (Status::Ailing, 2));
+    source.withdraw();
+    assert_eq!(source.health(NOW).status, Status::Failing);
+    authority().write_to_folder(folder.path(), "/a").unwrap();
+    source.reload(NOW).unwrap();
+    assert_eq!((source.health(NOW).status, source.health(NOW).failed_updates), (Status::Good, 0));
+    let late = NOW.saturating_add(SVID_LIFETIME);
+    assert_eq!(source.health(late).status, Status::Ailing);
+    let told = told.lock().unwrap();
+    assert!(told[0].starts_with("failed: ") && told[1].starts_with("failed: "));
+    assert_eq!(told[2..], ["withdrawn spiffe://example.org/a", "updated 3"]);
+}
+
+#[test]
+fn keys_of_jwt_svids_come_from_files_and_go_stale_when_these_break() {
+    let (ours, partner) = (authority(), Authority::new(domain("partner.test"), NOW).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    fs::write(&path, ours.jwt_bundle_document()).unwrap();
+    let files = JwtBundleFiles::new()
+        .with_key_set(domain("example.org"), &path)
+        .with_spiffe_bundle(domain("other.test"), &path);
+    let source = JwtBundleSource::open(domain("example.org"), files).unwrap();
+    let known = |now: Timestamp, name: &str| {
+        let material = source.current();
+        material.at(now).map(|bundles| bundles.get(domain(name).borrowed()).is_some())
+    };
+    assert_eq!((known(NOW, "example.org"), known(NOW, "partner.test")), (Ok(true), Ok(false)));
+    source.put_bundle(partner.jwt_bundle(), Some(2)).unwrap();
+    let own = source.put_bundle(ours.jwt_bundle(), None);
+    assert!(matches!(own, Err(PutBundleError::Own { .. })));
+    let older = source.put_bundle(partner.jwt_bundle(), Some(1));
+    assert!(matches!(older, Err(PutBundleError::Older { .. })));
+
+    fs::write(&path, "{").unwrap();
+    let torn = source.reload(NOW).unwrap_err();
+    assert!(matches!(torn, JwtBundleFileError::KeySet { .. }), "{torn:?}");
+    let later = NOW.saturating_add(Duration::from_secs(1));
+    assert!(source.reload(later).is_err());
+    // From the first failure on, and everybody.
+    let last = NOW.saturating_add(STALE_AFTER);
+    assert_eq!(known(last, "partner.test"), Ok(true));
+    let after = last.saturating_add(Duration::from_micros(1));
+    assert!(known(after, "example.org").is_err() && known(after, "partner.test").is_err());
+    fs::write(&path, ours.jwt_bundle_document()).unwrap();
+    source.reload(after).unwrap();
+    assert_eq!((known(after, "example.org"), known(after, "partner.test")), (Ok(true), Ok(true)));
+    assert_eq!(source.load().counts_until(), None);
+    source.remove_bundle(partner.trust_domain().borrowed());
+    assert_eq!(known(after, "partner.test"), Ok(false));
 }

@@ -2,6 +2,7 @@
 //! clock steps: beside a model that keeps the last good thing and looks everything up.
 
 #![cfg(test)]
+#![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are small")]
 
 use std::fs;
 use std::sync::Arc;

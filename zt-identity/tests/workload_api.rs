@@ -1,6 +1,7 @@
 //! The Workload API over real sockets: what comes, what is refused, and what happens when it stops.
 
 #![cfg(test)]
+#![expect(clippy::arithmetic_side_effects, reason = "numbers of a test are small")]
 #![cfg(all(unix, feature = "workload-api"))]
 
 use std::fs;

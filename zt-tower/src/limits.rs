@@ -314,13 +314,15 @@ mod tests {
             steps in prop::collection::vec(0_u64..100_000, 1..200),
         ) {
             let limiter = Limiter::new(Limits::default().rate(rate, burst));
-            let (mut now, mut done) = (NOW, 0_u64);
+            let (mut now, mut done) = (NOW, 0_u128);
             for step in steps {
                 now = now.saturating_add(Duration::from_micros(step));
-                done += u64::from(began(&limiter, address(1), now).is_ok());
-                let interval = 1_000_000 / u64::from(rate);
-                let elapsed = u64::try_from(now.since(NOW).as_micros()).unwrap();
-                prop_assert!(done <= u64::from(burst) + elapsed / interval);
+                if began(&limiter, address(1), now).is_ok() {
+                    done = done.saturating_add(1);
+                }
+                let interval = u128::from(1_000_000_u32.checked_div(rate).unwrap());
+                let elapsed = now.since(NOW).as_micros().checked_div(interval).unwrap();
+                prop_assert!(done <= elapsed.saturating_add(burst.into()));
             }
         }
     }

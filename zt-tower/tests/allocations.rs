@@ -156,3 +156,43 @@ fn a_request_with_a_token_that_is_remembered_costs_at_most_four_allocations() {
     let usual = counts.iter().skip(100).filter(|count| **count == least).count();
     assert!(usual >= 90, "{counts:?}");
 }
+
+/// The head of a request as a handler of axum finds it, with the route that was matched.
+#[cfg(feature = "axum")]
+fn matched() -> http::request::Parts {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{Router, body::Body, extract::Request, routing::get};
+    use tower::ServiceExt;
+
+    let found = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&found);
+    let keeping = move |request: Request| async move {
+        *keep.lock().unwrap() = Some(request.into_parts().0);
+    };
+    let app = Router::new().route("/orders/{id}", get(keeping));
+    let request = http::Request::get("/orders/42").body(Body::empty()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(app.oneshot(request)).unwrap();
+    let parts = found.lock().unwrap().take();
+    parts.unwrap()
+}
+
+/// Beside the name of the resource, the path as an attribute: its name, its text, and the two of the
+/// map that holds them.
+#[cfg(feature = "axum")]
+#[test]
+fn to_judge_the_matched_route_costs_four_allocations_more_for_the_path_beside_it() {
+    use zt_tower::authorize::{PathTargets, RouteTargets, Targets};
+    use zt_tower::path::NormalPath;
+
+    let parts = matched();
+    let path = NormalPath::parse("/orders/42").unwrap();
+    let count = |targets: &dyn Targets| {
+        let mut target = None;
+        let counted = measure(|| target = Some(targets.target(&parts, &path).unwrap()));
+        assert!(format!("{target:?}").contains("Route"));
+        counted.count_total
+    };
+    assert_eq!((count(&PathTargets), count(&RouteTargets)), (1, 5));
+}

@@ -1,6 +1,9 @@
 //! Certificates, beside the parsers and the path validation of others.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,6 +28,7 @@ use zt_identity::jwt_svid::JwtSvidVerifier;
 use zt_identity::matcher::Authorizer;
 use zt_identity::profile::{KeyUsageCriticality, Leaf};
 use zt_identity::revocation::RevocationList;
+use zt_identity::source::X509Source;
 use zt_identity::x509_svid::X509SvidVerifier;
 
 const CART: &str = "/ns/shop/sa/cart";
@@ -43,6 +47,7 @@ pub fn scenarios() -> Vec<Scenario> {
         authorize(),
         authorize_by_pattern(),
         jwt_svid(),
+        source_read(),
     ]
 }
 
@@ -240,4 +245,58 @@ fn jwt_svid() -> Scenario {
     let ours = move || verifier.verify(black_box(&token), &bundles, now).is_ok();
     assert!(ours());
     Scenario::new("identity/jwt-svid", ours).peer("ring", raw).peer("spiffe", spiffe)
+}
+
+/// Identity and bundles read while they rotate all the time, beside the same behind a lock.
+fn source_read() -> Scenario {
+    let authority = authority();
+    let sets = [(); 2]
+        .map(|()| (authority.svid(CART).unwrap(), BundleSet::new().with(authority.bundle())));
+    let (identity, bundles) = sets[0].clone();
+    let source = X509Source::new(identity.clone(), bundles.clone());
+    let locked = Arc::new(RwLock::new((identity, bundles)));
+    let ours = rotating(sets.clone(), {
+        let source = source.clone();
+        move |(identity, bundles)| drop(source.replace(identity, bundles))
+    });
+    let theirs = rotating(sets, {
+        let locked = Arc::clone(&locked);
+        move |set| *locked.write().unwrap() = set
+    });
+    let domain = TrustDomain::from_name("example.org").unwrap();
+    let other = domain.clone();
+    Scenario::new("identity/source-read", move || {
+        ours.fetch_add(1, Ordering::Relaxed);
+        let material = source.load();
+        let bundle = material.bundles().get(domain.borrowed());
+        bundle.is_some() && black_box(material.identity()).is_ok()
+    })
+    .peer("rwlock", move || {
+        theirs.fetch_add(1, Ordering::Relaxed);
+        let material = locked.read().unwrap();
+        let bundle = material.1.get(other.borrowed());
+        bundle.is_some() && !black_box(&material.0).chain().is_empty()
+    })
+}
+
+/// Rotates 10,000 times a second, though only while somebody reads, so that no other scenario has it
+/// beside it. The reader counts.
+fn rotating<S: Clone + Send + 'static>(
+    sets: [S; 2],
+    replace: impl Fn(S) + Send + 'static,
+) -> Arc<AtomicU64> {
+    let reads = Arc::new(AtomicU64::new(0));
+    let seen_by_us = Arc::clone(&reads);
+    thread::spawn(move || {
+        let mut seen = 0;
+        for set in sets.iter().cycle() {
+            let now = seen_by_us.load(Ordering::Relaxed);
+            if now != seen {
+                replace(set.clone());
+            }
+            seen = now;
+            thread::sleep(Duration::from_micros(100));
+        }
+    });
+    reads
 }

@@ -224,7 +224,7 @@ impl<S: Bundles> BundleSource<S> {
             return self.generation();
         }
         layers.counts_until = Some(now.saturating_add(stale_after));
-        self.publish(&layers)
+        self.0.current.replace(self.material(&layers))
     }
 
     /// Tells an observer from here on, in the place of an earlier one.
@@ -252,12 +252,16 @@ impl<S: Bundles> BundleSource<S> {
         self.0.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new generation.
-    fn publish(&self, layers: &Layers<S>) -> u64 {
+    /// What readers see. Of a trust domain that both know, what was put counts.
+    fn material(&self, layers: &Layers<S>) -> BundleMaterial<S> {
         let federated = layers.federated.foreign_to(self.0.own.borrowed()).cloned();
         let bundles = federated.fold(layers.bundles.clone(), S::with_bundle);
-        let material = BundleMaterial { bundles, counts_until: layers.counts_until };
-        let generation = self.0.current.replace(material);
+        BundleMaterial { bundles, counts_until: layers.counts_until }
+    }
+
+    /// A new generation.
+    fn publish(&self, layers: &Layers<S>) -> u64 {
+        let generation = self.0.current.replace(self.material(layers));
         self.tell(&Event::Updated { generation });
         generation
     }

@@ -212,7 +212,8 @@ mod tests {
         let parts: Vec<&str> = rest.split('/').collect();
         match (scheme.as_str(), parts.as_slice()) {
             ("unix", ["", "", "", .., last]) => !last.is_empty() && !rest.contains(['[', ']']),
-            ("unix", ["", first, .., last]) => {
+            ("unix", ["", first, others @ ..]) => {
+                let last = others.last().unwrap_or(first);
                 !first.is_empty() && !last.is_empty() && !rest.contains(['[', ']'])
             }
             ("tcp", ["", "", host]) => {

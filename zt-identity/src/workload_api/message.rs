@@ -462,3 +462,155 @@ impl fmt::Debug for JwtSvidText {
         f.debug_struct("JwtSvidText").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::authority::Authority;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn domain(name: &str) -> TrustDomain {
+        TrustDomain::from_name(name).unwrap()
+    }
+
+    fn svid(authority: &Authority, path: &str, hint: &str) -> proto::X509svid {
+        let identity = authority.svid(path).unwrap();
+        let PrivateKeyDer::Pkcs8(key) = identity.key().expose() else { panic!("PKCS#8") };
+        proto::X509svid {
+            spiffe_id: identity.id().as_str().into(),
+            x509_svid: identity.chain()[0].to_vec(),
+            x509_svid_key: key.secret_pkcs8_der().to_vec(),
+            bundle: authority.bundle().roots()[0].certificate().to_vec(),
+            hint: hint.into(),
+        }
+    }
+
+    fn message(authority: &Authority) -> proto::X509svidResponse {
+        let partner = Authority::new(domain("partner.test"), NOW).unwrap();
+        let root = partner.bundle().roots()[0].certificate().to_vec();
+        proto::X509svidResponse {
+            svids: vec![svid(authority, "/a", ""), svid(authority, "/b", "x")],
+            crl: vec![authority.crl().der().unwrap().to_vec()],
+            federated_bundles: [("spiffe://partner.test".into(), root)].into(),
+        }
+    }
+
+    #[test]
+    fn each_rule_of_a_message_has_its_refusal() {
+        let authority = Authority::new(domain("example.org"), NOW).unwrap();
+        let spoiled = |spoil: &dyn Fn(&mut proto::X509svidResponse)| {
+            let mut message = message(&authority);
+            spoil(&mut message);
+            X509Update::decode(&message.encode_to_vec(), NOW).map(|_update| ())
+        };
+        assert_eq!(spoiled(&|_| ()), Ok(()));
+        let missing = |field| Err(MessageError::Missing { field });
+        assert_eq!(spoiled(&|it| it.svids.clear()), missing("svids"));
+        // The second one as well as the first.
+        assert_eq!(spoiled(&|it| it.svids[1].spiffe_id.clear()), missing("spiffe_id"));
+        assert_eq!(spoiled(&|it| it.svids[1].x509_svid.clear()), missing("x509_svid"));
+        assert_eq!(spoiled(&|it| it.svids[1].x509_svid_key.clear()), missing("x509_svid_key"));
+        assert_eq!(spoiled(&|it| it.svids[1].bundle.clear()), missing("bundle"));
+        let long = spoiled(&|it| it.svids[1].hint = "h".repeat(MAX_HINT_LEN + 1));
+        assert_eq!(long, Err(MessageError::HintTooLong { len: MAX_HINT_LEN + 1 }));
+        assert_eq!(spoiled(&|it| it.svids[1].hint = "h".repeat(MAX_HINT_LEN)), Ok(()));
+
+        let another = spoiled(&|it| it.svids[0].spiffe_id.push('x'));
+        assert!(matches!(another, Err(MessageError::AnotherId { .. })), "{another:?}");
+        let no_id = spoiled(&|it| it.svids[0].spiffe_id.push('/'));
+        assert!(matches!(no_id, Err(MessageError::SpiffeId(_))), "{no_id:?}");
+        let swapped = spoiled(&|it| it.svids[0].x509_svid_key = it.svids[1].x509_svid_key.clone());
+        let mismatch = X509IdentityError::KeyMismatch;
+        assert!(
+            matches!(&swapped, Err(MessageError::Identity { source, .. }) if *source == mismatch),
+            "{swapped:?}"
+        );
+        let trailing = spoiled(&|it| it.svids[0].x509_svid.push(0));
+        assert!(matches!(trailing, Err(MessageError::Identity { .. })), "{trailing:?}");
+
+        let rootless = spoiled(&|it| it.svids[0].bundle = it.svids[0].x509_svid.clone());
+        assert!(matches!(rootless, Err(MessageError::Bundle { .. })), "{rootless:?}");
+        let workload = spoiled(&|it| {
+            it.federated_bundles.insert("spiffe://partner.test/x".into(), Vec::new());
+        });
+        assert!(matches!(workload, Err(MessageError::NotATrustDomain { .. })), "{workload:?}");
+        let list = spoiled(&|it| it.crl.push(vec![0x30, 0]));
+        assert!(matches!(list, Err(MessageError::Crl(_))), "{list:?}");
+
+        let many = spoiled(&|it| it.svids = vec![proto::X509svid::default(); MAX_SVIDS + 1]);
+        assert!(matches!(many, Err(MessageError::TooMany { what: "svids", .. })), "{many:?}");
+        let many = spoiled(&|it| it.crl = vec![Vec::new(); MAX_LISTS + 1]);
+        assert!(matches!(many, Err(MessageError::TooMany { what: "crl", .. })), "{many:?}");
+        let many = spoiled(&|it| {
+            let names = (0..=MAX_BUNDLES).map(|n| (format!("spiffe://d{n}"), Vec::new()));
+            it.federated_bundles = names.collect();
+        });
+        assert!(matches!(many, Err(MessageError::TooMany { what: "bundles", .. })), "{many:?}");
+        let long = X509Update::decode(&vec![0; MAX_MESSAGE_LEN + 1], NOW).map(|_| ());
+        assert!(matches!(long, Err(MessageError::TooMany { what: "bytes", .. })), "{long:?}");
+        let torn = X509Update::decode(&message(&authority).encode_to_vec()[..99], NOW).map(|_| ());
+        assert_eq!(torn, Err(MessageError::Protobuf));
+    }
+
+    #[test]
+    fn what_is_said_of_our_own_trust_domain_elsewhere_does_not_count() {
+        let ours = Authority::new(domain("example.org"), NOW).unwrap();
+        let thief = Authority::new(domain("example.org"), NOW).unwrap();
+        let mut message = message(&ours);
+        let root = thief.bundle().roots()[0].certificate().to_vec();
+        message.federated_bundles.insert("spiffe://example.org".into(), root);
+        let update = X509Update::check(message, NOW).unwrap();
+        assert_eq!(update.bundles.get(domain("example.org").borrowed()), Some(&ours.bundle()));
+    }
+
+    #[test]
+    fn the_first_is_the_default_and_of_two_with_one_hint_the_first_counts() {
+        let authority = Authority::new(domain("example.org"), NOW).unwrap();
+        let hints = [("/a", "x"), ("/b", "x"), ("/c", ""), ("/d", ""), ("/e", "y")];
+        let svids = hints.map(|(path, hint)| svid(&authority, path, hint)).into();
+        let message = proto::X509svidResponse { svids, ..Default::default() };
+        let update = X509Update::check(message, NOW).unwrap();
+        let path = |hint| update.identity(hint).map(|identity| identity.id().path().to_owned());
+        assert_eq!(path(None).as_deref(), Some("/a"));
+        assert_eq!(path(Some("x")).as_deref(), Some("/a"));
+        assert_eq!(path(Some("y")).as_deref(), Some("/e"));
+        assert_eq!((path(Some("z")), path(Some(""))), (None, None));
+        assert_eq!(update.identities.len(), 4);
+    }
+
+    #[test]
+    fn a_message_of_bundles_has_the_one_of_our_own_trust_domain_whole() {
+        let ours = Authority::new(domain("example.org"), NOW).unwrap();
+        let partner = Authority::new(domain("partner.test"), NOW).unwrap();
+        let (own, torn) = (ours.jwt_bundle_document().into_bytes(), b"{".to_vec());
+        let check = |own_document: &[u8], partners: &[u8]| {
+            let bundles = [
+                ("spiffe://example.org".to_owned(), own_document.to_vec()),
+                ("spiffe://partner.test".to_owned(), partners.to_vec()),
+            ];
+            let message = proto::JwtBundlesResponse { bundles: bundles.into() };
+            JwtBundlesUpdate::decode(&message.encode_to_vec(), &domain("example.org"))
+        };
+        let sound = check(&own, partner.jwt_bundle_document().as_bytes()).unwrap();
+        assert_eq!((sound.bundles.iter().count(), sound.left_out.len()), (2, 0));
+        let update = check(&own, &torn).unwrap();
+        let theirs = update.bundles.get(domain("partner.test").borrowed()).unwrap();
+        assert!(theirs.is_empty() && update.left_out.len() == 1);
+        let refused = check(&torn, &own).map(|_| ());
+        assert!(matches!(refused, Err(MessageError::Bundle { .. })), "{refused:?}");
+        let empty = JwtBundlesUpdate::decode(&[], &domain("example.org")).map(|_| ());
+        assert_eq!(empty, Err(MessageError::Missing { field: "bundles" }));
+    }
+
+    #[test]
+    fn what_a_key_or_a_token_is_shown_as_says_nothing_of_it() {
+        let text = JwtSvidText {
+            id: SpiffeId::parse("spiffe://example.org/a").unwrap(),
+            token: Secret::new("eyJhbGciOi".to_owned()),
+        };
+        assert!(!format!("{text:?}").contains("eyJ"));
+    }
+}

@@ -11,8 +11,8 @@
 //! 2. one stream is followed for as long as it lasts, and opened again at once when it is cut
 //!    (Workload API §4.1, A-02);
 //! 3. each message is the whole of what there is: what is not in it any more is unloaded. One
-//!    that breaks a rule is discarded and told, and what was current stays ([`X509Update`] has the
-//!    rules; A-04);
+//!    that breaks a rule is discarded and told, and what was current stays ([`MessageError`] names
+//!    the rules; A-04);
 //! 4. what the agent denies (`PermissionDenied`) was taken back: the identity is
 //!    [withdrawn](crate::source::X509Source::withdraw), JWT bundles are unloaded. It is asked
 //!    for again later;

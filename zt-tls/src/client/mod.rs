@@ -40,6 +40,8 @@
 //! # }
 //! ```
 //!
+//! Where another crate has turned tonic's own TLS on, it wants an `http` URL for this.
+//!
 //! tonic does not try again by itself: a call that begins just when a server goes away, this one or
 //! any other, may fail as `Cancelled`, and was not sent then.
 //!
@@ -126,7 +128,7 @@ impl PeerConnector {
 
 impl<C> PeerConnector<C> {
     /// Whom `who` admits may answer for `host`, on every port, or for `host:port` alone. The
-    /// connector below has to admit it besides.
+    /// connector below has to admit it besides. A host that is not named has no connection.
     #[must_use]
     pub fn server(mut self, host: &str, who: Authorizer) -> Self {
         let mut named = match self.servers {

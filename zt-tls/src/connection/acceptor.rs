@@ -244,7 +244,8 @@ impl Acceptor<Option<Verified<Peer>>> {
 impl<P: Client> Acceptor<P> {
     /// The rustls config, for servers that do their own handshakes. It demands and verifies
     /// exactly as the acceptor does; a `Verified<Peer>` comes from the acceptor alone, as does the
-    /// end of a connection whose peer is not supported any more.
+    /// end of a connection whose peer is not supported any more. Servers that take connections from
+    /// elsewhere, such as `axum::serve` and tonic, lose neither with `listen::Listener`.
     #[must_use]
     pub fn config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.config)

@@ -118,8 +118,9 @@ impl Connector {
     }
 
     /// The rustls config, for clients that do their own handshakes: reqwest, hyper-rustls. It
-    /// presents and verifies exactly as the connector does. Connections made with it are not ended
-    /// when their server is not supported any more: have them closed when idle, and now and then.
+    /// presents and verifies exactly as the connector does. Connections made with it have no lease:
+    /// they are not ended when their server is not supported any more, nor by age. Have the client
+    /// keep none, or close them when idle; or take `client::PeerConnector` where that fits.
     #[must_use]
     pub fn config(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.config)

@@ -47,13 +47,21 @@ pub(crate) struct Farewell {
     said: bool,
     // What is left to be said.
     rest: &'static [u8],
+    #[cfg(feature = "serve")]
     unflushed: bool,
 }
 
 impl Farewell {
     pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
         let (frames, leave) = (Frames::default(), Leave::new(lease, retires));
-        Self { leave, frames, said: false, rest: &[], unflushed: false }
+        Self {
+            leave,
+            frames,
+            said: false,
+            rest: &[],
+            #[cfg(feature = "serve")]
+            unflushed: false,
+        }
     }
 
     /// How many bytes may pass until the goodbye; none when it is to be said now, and nothing where
@@ -151,7 +159,8 @@ impl Farewell {
     }
 }
 
-#[cfg(all(test, feature = "client", feature = "serve"))]
+#[cfg(all(feature = "client", feature = "serve"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -187,12 +196,13 @@ mod tests {
 
     /// The frames of what was said, and whether a goodbye stands where none may.
     fn read(mut said: &[u8]) -> (Vec<Vec<u8>>, usize, bool) {
-        let (mut frames, mut goodbyes, mut open, mut misplaced) = (Vec::new(), 0, false, false);
+        let (mut frames, mut goodbyes) = (Vec::new(), 0_usize);
+        let (mut open, mut misplaced) = (false, false);
         while let Some(header) = said.get(..9) {
             let (frame, rest) = said.split_at(usize::from(header[2]).saturating_add(9));
             said = rest;
             if frame == GO_AWAY {
-                goodbyes += 1;
+                goodbyes = goodbyes.saturating_add(1);
                 misplaced |= open || frames.is_empty();
                 continue;
             }

@@ -2,13 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "what a test needs and does not get is its failure")]
 
 use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Code;
 use tower_service::Service;
@@ -236,6 +241,42 @@ async fn a_call_that_is_under_way_when_its_connection_ends_is_answered() {
     }
     assert!(call(&channel, "").await.is_ok());
     assert!(slow.await.unwrap().is_ok());
+}
+
+/// Knows one address, whatever is asked for.
+#[derive(Clone)]
+struct Fixed(SocketAddr);
+
+impl Service<http::Uri> for Fixed {
+    type Response = TokioIo<TcpStream>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let address = self.0;
+        Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
+    }
+}
+
+#[tokio::test]
+async fn what_lies_below_tls_may_be_another_connector_and_changes_nothing_above() {
+    let world = world(Host::Axum).await;
+    let connector = || {
+        PeerConnector::new(world.connector(world.cart()))
+            .server("orders.example.org", Authorizer::id(id("/orders")))
+            .server("payments.example.org", Authorizer::id(id("/payments")))
+            .over(Fixed(world.address))
+    };
+    let client = connector().client::<Empty<Bytes>>();
+    let get = |url| Request::get(url).body(Empty::new()).unwrap();
+    assert_eq!(client.request(get("https://orders.example.org/")).await.unwrap().status(), 200);
+    let url = "https://payments.example.org/".parse().unwrap();
+    let refused = connector().call(url).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, ConnectError::NotTheServer { .. }), "{refused:?}");
 }
 
 #[tokio::test]

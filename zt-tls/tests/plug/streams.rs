@@ -35,7 +35,7 @@ pub(crate) fn watch(connection: &Lease, behind: Behind) -> Texts {
 }
 
 /// What a stream ends with, once this has happened, and how long that took.
-async fn ends_when(world: &World, happens: impl FnOnce(&World)) -> (Status, Duration) {
+async fn ends_when(world: &World, happens: Happens) -> (Status, Duration) {
     let cart = world.cart();
     let channel = world.channel(cart);
     let mut stream = watching(&channel).await.unwrap();
@@ -55,9 +55,12 @@ async fn ends_when(world: &World, happens: impl FnOnce(&World)) -> (Status, Dura
     (timeout(SOON, end).await.unwrap(), began.elapsed())
 }
 
+/// Something that happens to what a call rests on.
+type Happens = fn(&World);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_ends_with_the_token_or_the_policy_or_the_identity_behind_it() {
-    let goes: [(Ended, fn(&World)); 3] = [
+    let goes: [(Ended, Happens); 3] = [
         (Ended::Token, |world| world.behind.token.store(false, Ordering::SeqCst)),
         (Ended::Policy, |world| world.behind.policy.store(false, Ordering::SeqCst)),
         (Ended::Identity, |world| {

@@ -32,19 +32,47 @@ impl Authority {
         resource: &Resource,
         context: &Context,
     ) -> Result<Decided, Refusal> {
-        let request = Request::new(caller.principal(), action, resource, context);
         let began = Instant::now();
-        let decision = self.policy.decide(&request);
+        let decision = self.ask(caller, action, resource, context)?;
         tell(&decision, began);
-        if !decision.is_of(&request) {
-            return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
-        }
         let record = Record::of(&decision);
         let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
             permit.covers(action, resource).map_err(|_| Denial::Wiring)?;
             Ok(permit)
         });
         Ok((record, permit))
+    }
+
+    /// The record of a decision that is no; nothing of one that is yes.
+    pub(super) fn denial(
+        &self,
+        caller: &Caller,
+        action: &Action,
+        resource: &Resource,
+        context: &Context,
+    ) -> Result<Option<Record>, Refusal> {
+        let began = Instant::now();
+        let decision = self.ask(caller, action, resource, context)?;
+        if decision.is_allowed() {
+            return Ok(None);
+        }
+        tell(&decision, began);
+        Ok(Some(Record::of(&decision)))
+    }
+
+    fn ask(
+        &self,
+        caller: &Caller,
+        action: &Action,
+        resource: &Resource,
+        context: &Context,
+    ) -> Result<Decision, Refusal> {
+        let request = Request::new(caller.principal(), action, resource, context);
+        let decision = self.policy.decide(&request);
+        if !decision.is_of(&request) {
+            return Err(Refusal::new(Denial::Wiring, "decision_of_another_request"));
+        }
+        Ok(decision)
     }
 }
 

@@ -196,13 +196,16 @@ impl Guard {
     /// Whether what was allowed to the request is so still, at `now`. A no is recorded where there is
     /// room; it counts without.
     pub(super) fn still(&self, now: Timestamp) -> Result<(), NotPermitted> {
-        let permit = &self.granted.0.permit;
-        let (record, decided) = self.decide(permit.action(), permit.resource(), now)?;
-        let Err(denial) = decided else { return Ok(()) };
-        let mut append = self.asked()?.authority.recording.append(record);
+        let Asked { authority, caller, context } = self.asked()?;
+        let (permit, context) = (&self.granted.0.permit, context.clone().moved_to(now));
+        let denial = authority
+            .denial(caller, permit.action(), permit.resource(), &context)
+            .map_err(|refusal| NotPermitted(refusal.into_denial()))?;
+        let Some(record) = denial else { return Ok(()) };
+        let mut append = authority.recording.append(record);
         let waker = std::task::Waker::noop();
         let _ = poll_append(&mut append, &mut std::task::Context::from_waker(waker));
-        Err(NotPermitted(denial))
+        Err(NotPermitted(Denial::Forbidden))
     }
 }
 

@@ -27,7 +27,6 @@ use crate::denial::NotWired;
 ///
 /// # async fn next_message() -> Option<String> { None }
 /// # async fn send(message: String) {}
-/// # mod tokio { macro_rules! select { ($($x:tt)*) => { break } } pub(crate) use select; }
 /// async fn stream(lease: CallLease) {
 ///     loop {
 ///         tokio::select! {

@@ -103,9 +103,7 @@ impl Forwarded {
         if !names(self.addresses_from.as_ref(), peer) {
             return Ok(None);
         }
-        let last = headers.get_all(FOR).iter().next_back().and_then(|value| value.to_str().ok());
-        let last = last.and_then(|list| list.rsplit(',').next());
-        let address = last.and_then(|address| address.trim_matches([' ', '\t']).parse().ok());
+        let address = last_address(headers).and_then(|address| address.parse().ok());
         address.map(Some).ok_or(Refusal::new(Denial::BadForwarding, "forwarded_address"))
     }
 
@@ -117,6 +115,12 @@ impl Forwarded {
 
 fn names(proxies: Option<&Authorizer>, peer: &Verified<Peer>) -> bool {
     proxies.is_some_and(|proxies| proxies.authorizes(peer.id().borrowed()))
+}
+
+/// Rule 4.
+fn last_address(headers: &HeaderMap) -> Option<&str> {
+    let last = headers.get_all(FOR).iter().next_back()?.to_str().ok()?;
+    last.rsplit(',').next().map(|address| address.trim_matches([' ', '\t']))
 }
 
 fn the_one<'h>(
@@ -178,15 +182,20 @@ pub fn is_identity(name: &str) -> bool {
     }
 }
 
-/// Takes out what names who calls; `X-Forwarded-For` stays where it is believed.
+/// Takes out what names who calls; of `X-Forwarded-For`, where it is believed, what is believed stays.
 pub(crate) fn strip(headers: &mut HeaderMap, keeps_addresses: bool) {
-    let goes = |name: &HeaderName| is_identity(name.as_str()) && !(keeps_addresses && name == FOR);
-    if !headers.keys().any(goes) {
+    if !headers.keys().any(|name| is_identity(name.as_str())) {
         return;
     }
-    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    let address = last_address(headers).filter(|_| keeps_addresses);
+    let address = address.and_then(|address| HeaderValue::from_str(address).ok());
+    let named = headers.keys().filter(|name| is_identity(name.as_str()));
+    let gone: Vec<HeaderName> = named.cloned().collect();
     for name in gone {
         headers.remove(name);
+    }
+    if let Some(address) = address {
+        headers.insert(FOR, address);
     }
 }
 
@@ -223,6 +232,7 @@ mod tests {
         assert_eq!(headers.len(), stays.len());
         assert!(stays.iter().all(|name| headers.contains_key(*name)));
         strip(&mut kept, true);
-        assert_eq!(kept.len(), stays.len() + 2, "both lines of x-forwarded-for");
+        assert_eq!(kept.len(), stays.len() + 1);
+        assert_eq!(kept[FOR], "again", "what was not seen by the proxy itself is gone");
     }
 }

@@ -137,5 +137,6 @@ async fn of_several_addresses_that_counts_which_the_proxy_itself_has_seen() {
         let both = Forwarded::nobody().clients_from(gateway()).addresses_from(gateway());
         let outcome = outcome(both, false, request).await;
         assert_eq!(outcome.record["context"]["source"], "203.0.113.9");
+        assert_eq!(outcome.headers.get_all(XFF).iter().collect::<Vec<_>>(), ["203.0.113.9"]);
     }
 }

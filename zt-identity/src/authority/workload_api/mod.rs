@@ -29,6 +29,8 @@
 mod answer;
 mod scene;
 mod service;
+#[cfg(unix)]
+mod socket;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -43,7 +45,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tonic::codegen::tokio_stream::wrappers::TcpListenerStream;
 #[cfg(unix)]
-use tonic::codegen::tokio_stream::wrappers::UnixListenerStream;
+use tonic::codegen::tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 use zt_core::spiffe::TrustDomainRef;
 use zt_core::time::{Clock, SystemClock};
@@ -51,6 +53,8 @@ use zt_core::time::{Clock, SystemClock};
 use self::scene::Scene;
 pub use self::scene::{AgentFault, MessageDefect};
 use self::service::Service;
+#[cfg(unix)]
+use self::socket::Named;
 use super::Authority;
 use crate::workload_api::EndpointAddress;
 use crate::workload_api::proto::spiffe_workload_api_server::SpiffeWorkloadApiServer;
@@ -92,6 +96,8 @@ impl WorkloadApiServer {
         let path = path.into();
         let address = EndpointAddress::unix(&path).map_err(io::Error::other)?;
         let incoming = UnixListenerStream::new(UnixListener::bind(&path)?);
+        let named = path.clone();
+        let incoming = incoming.map(move |stream| stream.map(|stream| Named::new(stream, &named)));
         let (service, scene, asked) = parts(authority, clock);
         let serving = Server::builder().add_service(service).serve_with_incoming(incoming);
         let task = tokio::spawn(serving).abort_handle();
