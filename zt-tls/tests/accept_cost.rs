@@ -23,8 +23,9 @@ use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 use zt_tls::{Acceptor, Connector, provider};
 
-/// What one end may allocate more: the peer with its ID, its principal and its leaf, and the lease.
-const MORE: u64 = 3;
+/// What both ends may allocate more, half of it each: the peer with its ID, its principal and its
+/// leaf, and the lease, less what our verifier spares.
+const MORE: u64 = 6;
 
 fn host() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
@@ -98,8 +99,8 @@ fn an_end_allocates_three_times_more_than_plain_rustls_at_most() {
         let source = X509Source::new(identity.clone(), BundleSet::new().with(authority.bundle()));
         let (ours, plain) = (ours(&source, &members), plain(&authority, &identity));
         let depth = identity.chain().len();
-        println!("depth {depth}: {ours}, plain {plain}");
-        assert!(ours <= plain + 2 * MORE, "at depth {depth}: {ours}, and {plain} for plain rustls");
+        let more = ours.saturating_sub(plain);
+        assert!(more <= MORE, "at depth {depth}: {ours}, and {plain} for plain rustls");
     }
 }
 
@@ -128,7 +129,7 @@ impl ServerCertVerifier for Nameless {
         _leaf: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        unreachable!("TLS 1.3 alone is offered")
+        Err(rustls::PeerIncompatible::Tls12NotOfferedOrEnabled.into())
     }
 
     fn verify_tls13_signature(

@@ -208,18 +208,17 @@ async fn keep_busy(stream: ClientStream<TcpStream>) {
     let (mut sender, connection) = handshake.unwrap();
     let connection = tokio::spawn(connection);
     let began = std::time::Instant::now();
-    let mut answered = 0_u32;
+    let mut answers = Vec::new();
     while sender.ready().await.is_ok() {
         match sender.send_request(get("/")).await {
-            Ok(response) => drop(text(response).await),
+            Ok(response) => answers.push(text(response).await),
             // It was told to go away before it sent this one.
-            Err(error) => assert!(error.is_canceled(), "after {answered} answers: {error:?}"),
+            Err(error) => assert!(error.is_canceled(), "{} answers: {error:?}", answers.len()),
         }
-        answered += 1;
     }
     connection.await.unwrap().unwrap();
-    assert!(answered > 1, "{answered}");
-    assert!(began.elapsed() > AGE / 3 && began.elapsed() < AGE + SOON, "{:?}", began.elapsed());
+    assert!(answers.len() > 1, "{answers:?}");
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

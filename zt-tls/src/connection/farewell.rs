@@ -47,13 +47,21 @@ pub(crate) struct Farewell {
     said: bool,
     // What is left to be said.
     rest: &'static [u8],
+    #[cfg(feature = "serve")]
     unflushed: bool,
 }
 
 impl Farewell {
     pub(crate) fn new(lease: &Lease, retires: Instant) -> Self {
         let (frames, leave) = (Frames::default(), Leave::new(lease, retires));
-        Self { leave, frames, said: false, rest: &[], unflushed: false }
+        Self {
+            leave,
+            frames,
+            said: false,
+            rest: &[],
+            #[cfg(feature = "serve")]
+            unflushed: false,
+        }
     }
 
     /// How many bytes may pass until the goodbye; none when it is to be said now, and nothing where

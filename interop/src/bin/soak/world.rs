@@ -205,7 +205,7 @@ impl World {
             };
             let bundles = bundles.with_revocation_lists(lists.clone());
             let identity = if workload.revoked {
-                workload.source.current().identity().clone()
+                workload.source.current().identity().expect("one that is not withdrawn").clone()
             } else {
                 let issuer = self.domains[workload.domain].issuer(self.tick);
                 let request = issuer.authority.request(workload.path).at(now).lasting(LIFETIME);
