@@ -257,7 +257,9 @@ fn source_read() -> Scenario {
     let locked = Arc::new(RwLock::new((identity, bundles)));
     let ours = rotating(sets.clone(), {
         let source = source.clone();
-        move |(identity, bundles)| drop(source.replace(identity, bundles))
+        move |(identity, bundles)| {
+            source.replace(identity, bundles);
+        }
     });
     let theirs = rotating(sets, {
         let locked = Arc::clone(&locked);

@@ -26,7 +26,7 @@ pub enum X509SourceError {
         /// Why not.
         source: io::Error,
     },
-    /// A file has more than [`MAX_FILE_LEN`] or [`MAX_CRL_FILE_LEN`] bytes.
+    /// A file has more than [`MAX_FILE_LEN`](super::MAX_FILE_LEN) or [`MAX_CRL_FILE_LEN`](super::MAX_CRL_FILE_LEN) bytes.
     #[error("{path:?} is longer than {max_len} bytes")]
     FileTooLong {
         /// Which.

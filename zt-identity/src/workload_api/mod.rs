@@ -20,7 +20,7 @@
 //!    times between that double up to 30 seconds and differ from one workload to the next (E-05);
 //! 6. when an identity expires and no other has come, that is told, and a new stream is opened;
 //! 7. once the agent is not heard any more, bundles without a validity of their own count for
-//!    [`STALE_AFTER`](crate::source::STALE_AFTER), or [for less](WorkloadApi::stale_after).
+//!    [`STALE_AFTER`], or [for less](WorkloadApi::stale_after).
 //!
 //! ```no_run
 //! use std::time::Duration;
