@@ -366,7 +366,11 @@ fn a_session_ends_when_its_certificate_expires() {
     }
     let said = stage.broken_off(port, || {});
     assert!(said.contains("server closed the connection unexpectedly"), "{said}");
-    stage.query(port, "select 1").unwrap_err();
+    // Connections end a little before their certificate, as they do not all end at once.
+    let began = Instant::now();
+    while stage.query(port, "select 1").is_ok() {
+        assert!(began.elapsed() < SOON, "others begin still");
+    }
 }
 
 #[test]
