@@ -2,7 +2,7 @@
 //!
 //! [`IntrospectionVerifier::verify`] accepts a token when, in this order:
 //!
-//! 1. it has at most [`MAX_LEN`](crate::jws::MAX_LEN) bytes;
+//! 1. it has at most [`MAX_LEN`] bytes;
 //! 2. the endpoint, to which this service shows who it is, answers within the timeout: status 200,
 //!    JSON, at most [`MAX_ANSWER_LEN`] bytes, no redirect (§2.1, §2.2);
 //! 3. the answer is one strict JSON object, and `active` is `true` (§2.2);
