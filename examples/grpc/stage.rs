@@ -122,7 +122,7 @@ impl Stage {
         let list = self.authority.revoke(identity)?;
         let material = self.source.current();
         let bundles = material.bundles().clone().with_revocation_list(list);
-        self.source.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+        self.source.replace(material.identity()?.clone(), bundles);
         Ok(())
     }
 

@@ -84,10 +84,10 @@ impl Mesh {
     /// Revokes the front: the service of orders learns of it, as from a file of revocation lists.
     pub fn revoke_front(&self) -> Outcome<()> {
         let front = self.front.current();
-        let list = self.authority.revoke(front.identity().map_err(Clone::clone)?)?;
+        let list = self.authority.revoke(front.identity()?)?;
         let orders = self.orders.current();
         let bundles = orders.bundles().clone().with_revocation_list(list);
-        self.orders.replace(orders.identity().map_err(Clone::clone)?.clone(), bundles);
+        self.orders.replace(orders.identity()?.clone(), bundles);
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ pub async fn run(options: Options) -> Outcome<()> {
         format!("cannot listen on {} ({error}); say where with --listen", options.listen)
     })?;
     let address = listener.local_addr()?;
-    let id = source.current().identity().map_err(Clone::clone)?.id().clone();
+    let id = source.current().identity()?.id().clone();
     let issuer = authorities.issuer_url(&options);
     let tokens = service::tokens(&issuer, &options.audience, RefreshOptions::default()).await?;
     let (send, mut seen) = unbounded_channel();

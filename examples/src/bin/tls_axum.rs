@@ -48,10 +48,10 @@ async fn main() -> Result<(), Error> {
     let refused = call(Connector::new(mallory, members.clone())?, &url).await;
     println!("another trust domain: {}", if refused.is_err() { "refused" } else { "LET IN" });
 
-    let revoked = authority.revoke(cart.load().identity().map_err(Clone::clone)?)?;
+    let revoked = authority.revoke(cart.load().identity()?)?;
     let material = orders.current();
     let bundles = material.bundles().clone().with_revocation_list(revoked);
-    orders.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+    orders.replace(material.identity()?.clone(), bundles);
     let refused = call(Connector::new(cart, members)?, &url).await;
     println!("revoked: {}", if refused.is_err() { "refused" } else { "LET IN" });
     Ok(())

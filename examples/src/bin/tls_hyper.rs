@@ -50,9 +50,8 @@ async fn main() -> Result<(), Error> {
     let old = orders.current();
     orders.replace(authority.svid("/orders")?, old.bundles().clone());
     let bundles = cart.current().bundles().clone();
-    let bundles =
-        bundles.with_revocation_list(authority.revoke(old.identity().map_err(Clone::clone)?)?);
-    cart.replace(cart.current().identity().map_err(Clone::clone)?.clone(), bundles);
+    let bundles = bundles.with_revocation_list(authority.revoke(old.identity()?)?);
+    cart.replace(cart.current().identity()?.clone(), bundles);
     // Within a second its connection is left.
     let until = SystemClock.now().saturating_add(std::time::Duration::from_secs(30));
     while ask(&client, &format!("https://localhost:{port}/")).await? == first {

@@ -48,9 +48,9 @@ async fn main() -> Result<(), Error> {
 
     // The server is revoked. Who has a connection to it goes on; who makes one is told.
     let material = cart.current();
-    let revoked = authority.revoke(orders.load().identity().map_err(Clone::clone)?)?;
+    let revoked = authority.revoke(orders.load().identity()?)?;
     let bundles = material.bundles().clone().with_revocation_list(revoked);
-    cart.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+    cart.replace(material.identity()?.clone(), bundles);
     println!("revoked, on a connection that is kept: {}", ask(&kept, &url).await?);
     let refused = ask(&client(&only("/orders")?), &url).await;
     println!("revoked, on a new connection: {}", outcome(refused.is_err()));

@@ -40,9 +40,9 @@ async fn main() -> Result<(), Error> {
 
     // The server is revoked: the next request is a handshake, and refuses it.
     let material = cart.current();
-    let revoked = authority.revoke(orders.load().identity().map_err(Clone::clone)?)?;
+    let revoked = authority.revoke(orders.load().identity()?)?;
     let bundles = material.bundles().clone().with_revocation_list(revoked);
-    cart.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+    cart.replace(material.identity()?.clone(), bundles);
     println!("revoked: {}", outcome(client.get(&url).send().await.is_err()));
     Ok(())
 }

@@ -39,10 +39,10 @@ async fn main() -> Result<(), Error> {
     stream.read_line(&mut line).await?;
     print!("{line}");
 
-    let revoked = authority.revoke(cart.load().identity().map_err(Clone::clone)?)?;
+    let revoked = authority.revoke(cart.load().identity()?)?;
     let material = echo.current();
     let bundles = material.bundles().clone().with_revocation_list(revoked);
-    echo.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+    echo.replace(material.identity()?.clone(), bundles);
     line.clear();
     stream.read_line(&mut line).await?;
     print!("{line}");

@@ -60,10 +60,10 @@ async fn main() -> Result<(), Error> {
     let mut ticks = call.into_inner();
     println!("{}", ticks.message().await?.unwrap_or_default());
 
-    let revoked = authority.revoke(cart.load().identity().map_err(Clone::clone)?)?;
+    let revoked = authority.revoke(cart.load().identity()?)?;
     let material = clock.current();
     let bundles = material.bundles().clone().with_revocation_list(revoked);
-    clock.replace(material.identity().map_err(Clone::clone)?.clone(), bundles);
+    clock.replace(material.identity()?.clone(), bundles);
     let end = loop {
         match ticks.message().await {
             Ok(Some(_tick)) => {}

@@ -77,8 +77,8 @@ impl X509Material {
     /// # Errors
     ///
     /// [`Withdrawn`] when it is not to be used any more.
-    pub const fn identity(&self) -> Result<&X509Identity, &Withdrawn> {
-        self.identity.as_ref()
+    pub fn identity(&self) -> Result<&X509Identity, Withdrawn> {
+        self.identity.as_ref().map_err(Withdrawn::clone)
     }
 
     /// The workload's own identity, if it counts at `now`.
@@ -87,7 +87,7 @@ impl X509Material {
     ///
     /// [`NoIdentity`] says why there is none.
     pub fn identity_at(&self, now: Timestamp) -> Result<&X509Identity, NoIdentity> {
-        let identity = self.identity().map_err(Withdrawn::clone)?;
+        let identity = self.identity()?;
         identity.validity().check(now)?;
         Ok(identity)
     }

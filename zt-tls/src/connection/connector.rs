@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use zt_core::time::Clock;
-use zt_identity::source::{Withdrawn, X509Source};
+use zt_identity::source::X509Source;
 use zt_identity::x509_identity::X509Identity;
 
 use super::error::BuildError;
@@ -39,7 +39,7 @@ impl ConnectorBuilder {
     /// [`BuildError`] when the provider cannot do what is asked for or cannot use our key.
     pub fn build(self) -> Result<Connector, BuildError> {
         let Self { settings, source, admits } = self;
-        source.load().identity().map_err(Withdrawn::clone)?;
+        source.load().identity()?;
         let provider = settings.provider()?;
         let counts = Arc::new(Counts::new(settings.observer.clone()));
         let resolver = SvidResolver::new(

@@ -56,7 +56,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
-use zt_core::spiffe::{TrustDomain, TrustDomainRef};
+use zt_core::spiffe::{SpiffeId, TrustDomain, TrustDomainRef};
 use zt_identity::bundle::SpiffeBundle;
 use zt_identity::source::X509Source;
 
@@ -153,11 +153,11 @@ impl Federation {
 
     fn is_ours(&self, trust_domain: &TrustDomain) -> bool {
         let material = self.settings.source.load();
-        let ours = match material.identity() {
-            Ok(identity) => identity.id(),
-            Err(withdrawn) => withdrawn.id(),
-        };
-        ours.trust_domain() == trust_domain.borrowed()
+        let is_its = |id: &SpiffeId| id.trust_domain() == trust_domain.borrowed();
+        match material.identity() {
+            Ok(identity) => is_its(identity.id()),
+            Err(withdrawn) => is_its(withdrawn.id()),
+        }
     }
 
     /// Ends the relationship with this trust domain, and says whether there was one. Its bundle is gone
