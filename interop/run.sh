@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # zt beside HAProxy, Envoy, go-spiffe and spiffe-rustls, both ways: installs what is missing, prints
 # a line for each case, and fails when one does not end as it should. Everything that it installs but
-# HAProxy goes into target/interop. `run.sh haproxy envoy` and so on name the peers; all by default.
+# HAProxy goes into target/interop. `run.sh haproxy envoy` and so on name the peers; without names all
+# but SPIRE, whose first build takes a quarter of an hour. `run.sh all` is all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tools="$PWD/target/interop"
 peers=("$@")
-[ ${#peers[@]} -gt 0 ] || peers=(haproxy envoy go-spiffe spiffe-rustls)
+quick=(haproxy envoy go-spiffe spiffe-rustls)
+[ ${#peers[@]} -gt 0 ] || peers=("${quick[@]}")
+[ "${peers[*]}" != all ] || peers=("${quick[@]}" spire)
+spire=
 mkdir -p "$tools"
 
 python() { # python PACKAGE: into a folder of its own
@@ -38,6 +42,9 @@ for peer in "${peers[@]}"; do
     spiffe-rustls)
         arguments+=(--spiffe-rustls)
         ;;
+    spire)
+        spire=yes
+        ;;
     *)
         echo "no peer is named $peer" >&2
         exit 2
@@ -45,6 +52,9 @@ for peer in "${peers[@]}"; do
     esac
 done
 
-cargo build --quiet --locked --package zt-interop --features peers --bin peers
-# Every step has a limit of its own; this one is for what nobody thought of.
-timeout --kill-after=10 1200 "${CARGO_TARGET_DIR:-target}/debug/peers" "${arguments[@]}"
+if [ ${#arguments[@]} -gt 0 ]; then
+    cargo build --quiet --locked --package zt-interop --features peers --bin peers
+    # Every step has a limit of its own; this one is for what nobody thought of.
+    timeout --kill-after=10 1200 "${CARGO_TARGET_DIR:-target}/debug/peers" "${arguments[@]}"
+fi
+[ -z "$spire" ] || interop/spire/run.sh
