@@ -7,3 +7,6 @@ pub mod issuer;
 pub mod oidc_provider;
 pub mod chromium;
 pub mod compact;
+pub mod page;
+#[cfg(unix)]
+pub mod reader;
