@@ -57,7 +57,7 @@ pub(super) struct Served<R> {
 }
 
 impl<R> Served<R> {
-    fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
+    pub(super) fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
         let (mut parts, ()) = Request::new(()).into_parts();
         if let Some(content_type) = &self.content_type {
             parts.headers.insert(CONTENT_TYPE, content_type.clone());
