@@ -50,6 +50,8 @@ fn main() -> Outcome<()> {
         "by-hand" => (runtime.block_on(by_hand::protect(app(), &jwks))?, None),
         other => return Err(format!("there is no server {other:?}").into()),
     };
+    // As `axum::serve` has it: layers are put around the handlers now, not anew with each request.
+    let app: Router = app.with_state(());
     let acceptor = acceptor(folder)?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     println!("{}", listener.local_addr()?);
