@@ -31,6 +31,7 @@ use zt_identity::possession::eventual::Eventual;
 #[cfg(feature = "http")]
 use zt_identity::service_account::TokenReviewer;
 use zt_identity::service_account::{ServiceAccountToken, ServiceAccountVerifier};
+use zt_identity::source::JwtBundleSource;
 
 use crate::denial::{Denial, Refusal};
 
@@ -78,21 +79,41 @@ impl FoundWorkload {
 #[derive(Clone, Debug)]
 pub struct JwtSvids {
     verifier: JwtSvidVerifier,
-    bundles: Arc<Snapshot<JwtBundleSet>>,
+    bundles: Bundles,
+}
+
+#[derive(Clone, Debug)]
+enum Bundles {
+    Fixed(Arc<Snapshot<JwtBundleSet>>),
+    Of(JwtBundleSource),
 }
 
 impl JwtSvids {
-    /// Those that these verify.
+    /// Those that these verify, which count for as long as nobody replaces them.
     #[must_use]
     pub const fn new(verifier: JwtSvidVerifier, bundles: Arc<Snapshot<JwtBundleSet>>) -> Self {
-        Self { verifier, bundles }
+        Self { verifier, bundles: Bundles::Fixed(bundles) }
+    }
+
+    /// Those that the bundles of this source verify, while they count: one that an agent or files
+    /// keep current. Once nobody says any more that they hold, and their time is over, everyone is
+    /// refused as unavailable (503).
+    #[must_use]
+    pub const fn of_source(verifier: JwtSvidVerifier, source: JwtBundleSource) -> Self {
+        Self { verifier, bundles: Bundles::Of(source) }
     }
 
     fn found(&self, token: &str, now: Timestamp) -> Result<FoundWorkload, Refusal> {
-        let svid = self
-            .verifier
-            .verify(token, &self.bundles.load(), now)
-            .map_err(|error| refused(error.fault(), error.reason()))?;
+        let judged = match &self.bundles {
+            Bundles::Fixed(bundles) => self.verifier.verify(token, &bundles.load(), now),
+            Bundles::Of(source) => {
+                let material = source.load();
+                let bundles =
+                    material.at(now).map_err(|stale| refused(stale.fault(), "bundles_stale"))?;
+                self.verifier.verify(token, bundles, now)
+            }
+        };
+        let svid = judged.map_err(|error| refused(error.fault(), error.reason()))?;
         let principal = Binding::bearer().workload(&svid).map_err(unbound)?;
         Ok(FoundWorkload::new(principal, svid.expires()))
     }
