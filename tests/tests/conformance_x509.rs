@@ -2,6 +2,7 @@
 //! `x509_verify_cases.json`, and paths against x509-limbo and the fixtures of spiffe-rustls.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{
@@ -18,6 +19,7 @@ use zt_identity::path::{PathError, verify_unrevoked_path};
 use zt_identity::pem::PemError;
 use zt_identity::profile::{Issuer, IssuerError, KeyUsageCriticality, Leaf, LeafError};
 use zt_identity::revocation::{Revocation, RevocationList, RevocationListError, RevocationLists};
+use zt_identity::signature::SignatureAlgorithms;
 use zt_identity::x509_identity::{X509Identity, X509IdentityError};
 use zt_identity::x509_svid::{X509SvidError, X509SvidVerifier};
 use zt_tests::conformance::{Tally, json, path};
@@ -316,11 +318,24 @@ fn answer(case: &Value) -> Result<String, String> {
     let trust_domain = domain(text(case, "trust_domain"));
     let bundle = X509Bundle::from_der_certs(trust_domain, roots, now)
         .map_err(|error| format!("no bundle: {error:?}"))?;
-    X509SvidVerifier::new()
-        .with_key_usage_criticality(KeyUsageCriticality::Tolerate)
-        .verify(&chain, &BundleSet::new().with(bundle), now)
-        .map(|svid| svid.id().to_string())
-        .map_err(|error| format!("{error:?}"))
+    let verifier =
+        X509SvidVerifier::new().with_key_usage_criticality(KeyUsageCriticality::Tolerate);
+    let bundles = BundleSet::new().with(bundle);
+    by_each_library(|algorithms| {
+        let svid = verifier.with_signature_algorithms(algorithms).verify(&chain, &bundles, now);
+        svid.map(|svid| svid.id().to_string()).map_err(|error| format!("{error:?}"))
+    })
+}
+
+/// The answer by the algorithms of `ring`, which is that by any other library.
+fn by_each_library<T: PartialEq + Debug>(answer: impl Fn(SignatureAlgorithms) -> T) -> T {
+    let by_ring = answer(SignatureAlgorithms::ring());
+    #[cfg(feature = "aws-lc-rs")]
+    {
+        let aws_lc = zt_tls::provider::aws_lc_rs().signature_verification_algorithms.all;
+        assert_eq!(answer(SignatureAlgorithms::among(aws_lc)), by_ring);
+    }
+    by_ring
 }
 
 /// Whether a refusal is the one that go-spiffe has, or one of a rule that go-spiffe does not have and
@@ -507,8 +522,10 @@ fn limbo(case: &Value) -> Result<(), String> {
     let lists = cases(case, "crls").iter().map(crl).collect::<Result<RevocationLists, _>>();
     let lists = lists.map_err(|error| format!("revocation list: {error:?}"))?;
     let revocation = Revocation::IfPresent;
-    verify_unrevoked_path(&leaf, &intermediates, &bundle, &lists, revocation, now)
-        .map_err(|error| format!("path: {error:?}"))
+    by_each_library(|by| {
+        verify_unrevoked_path(&leaf, &intermediates, &bundle, &by, &lists, revocation, now)
+            .map_err(|error| format!("path: {error:?}"))
+    })
 }
 
 fn crl(text: &Value) -> Result<RevocationList, RevocationListError> {

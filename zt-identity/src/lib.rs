@@ -6,7 +6,7 @@ mod minted;
 pub mod der;
 pub mod certificate;
 pub mod profile;
-mod signature;
+pub mod signature;
 pub mod pem;
 mod excerpt;
 mod file;

@@ -6,7 +6,7 @@
 //! 1. every certificate counts now and is what its place demands: `cA`, `pathLenConstraint`
 //!    (§6.1.4);
 //! 2. every certificate is signed by the next (§6.1.3), with ECDSA on P-256 or P-384, Ed25519, or
-//!    RSA of at least 2,048 bits;
+//!    RSA of at least 2,048 bits, as far as the [`SignatureAlgorithms`] at hand have them;
 //! 3. no name constraint is violated (§4.2.1.10), where one on URIs counts as violated;
 //! 4. the root counts now and admits as many authorities below it (§4.2.1.9), which webpki leaves to
 //!    us;
@@ -40,10 +40,10 @@ use zt_core::time::{OutsideValidity, Timestamp};
 use crate::bundle::X509Bundle;
 use crate::certificate::Certificate;
 use crate::revocation::{Revocation, RevocationError, RevocationLists};
-use crate::signature::{Counted, SignatureBudget};
+use crate::signature::{Counted, SignatureAlgorithms, SignatureBudget};
 
-/// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`. No
-/// revocation list is asked.
+/// Verifies that some root of `bundle` vouches for `leaf` now, by way of `intermediates`. The
+/// signatures are checked by `ring`, and no revocation list is asked.
 ///
 /// # Errors
 ///
@@ -55,10 +55,11 @@ pub fn verify_path(
     now: Timestamp,
 ) -> Result<(), PathError> {
     let (lists, off) = (RevocationLists::new(), Revocation::Off);
-    verify_unrevoked_path(leaf, intermediates, bundle, &lists, off, now)
+    let ring = SignatureAlgorithms::ring();
+    verify_unrevoked_path(leaf, intermediates, bundle, &ring, &lists, off, now)
 }
 
-/// Verifies as [`verify_path`], on a path of which `lists` revoke nothing.
+/// Verifies as [`verify_path`] by these algorithms, on a path of which `lists` revoke nothing.
 ///
 /// # Errors
 ///
@@ -67,6 +68,7 @@ pub fn verify_unrevoked_path(
     leaf: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
     bundle: &X509Bundle,
+    algorithms: &SignatureAlgorithms,
     lists: &RevocationLists,
     revocation: Revocation,
     now: Timestamp,
@@ -78,10 +80,11 @@ pub fn verify_unrevoked_path(
             .map_err(|error| refused.remember(error))
     };
     let budget = SignatureBudget::new(signatures(intermediates.len(), bundle.anchors().len()));
-    let algorithms = budget.algorithms();
+    let counted = budget.counting(algorithms);
+    let counted = counted.each_ref().map(Counted::as_algorithm);
     let outcome = EndEntityCert::try_from(leaf).and_then(|leaf| {
         leaf.verify_for_usage(
-            &algorithms.each_ref().map(Counted::as_algorithm),
+            counted.get(..algorithms.len()).unwrap_or(&[]),
             bundle.anchors(),
             intermediates,
             unix_time(now),

@@ -34,6 +34,7 @@ use crate::bundle::BundleSet;
 use crate::path::{PathError, verify_unrevoked_path};
 use crate::profile::{Issuer, IssuerError, KeyUsageCriticality, Leaf, LeafError};
 use crate::revocation::{Revocation, RevocationError};
+use crate::signature::SignatureAlgorithms;
 
 /// How many certificates a chain may have: a leaf and four authorities. Nested SPIRE needs two or
 /// three; 64 KB of junk would cost up to 53 ms of signature checks.
@@ -84,13 +85,18 @@ impl<'a> X509Svid<'a> {
 pub struct X509SvidVerifier {
     criticality: KeyUsageCriticality,
     revocation: Revocation,
+    algorithms: SignatureAlgorithms,
 }
 
 impl X509SvidVerifier {
-    /// A verifier of everything that the standard demands.
+    /// A verifier of everything that the standard demands, on `ring`.
     #[must_use]
     pub const fn new() -> Self {
-        Self { criticality: KeyUsageCriticality::Require, revocation: Revocation::IfPresent }
+        Self {
+            criticality: KeyUsageCriticality::Require,
+            revocation: Revocation::IfPresent,
+            algorithms: SignatureAlgorithms::ring(),
+        }
     }
 
     /// The same verifier with another view of key usages that are not critical.
@@ -104,6 +110,13 @@ impl X509SvidVerifier {
     #[must_use]
     pub const fn with_revocation(self, revocation: Revocation) -> Self {
         Self { revocation, ..self }
+    }
+
+    /// The same verifier, which checks the signatures of chains by these algorithms. Signatures of
+    /// revocation lists are checked by `ring` all the same.
+    #[must_use]
+    pub const fn with_signature_algorithms(self, algorithms: SignatureAlgorithms) -> Self {
+        Self { algorithms, ..self }
     }
 
     /// How it sees key usages that are not critical.
@@ -135,7 +148,8 @@ impl X509SvidVerifier {
                 .map_err(|source| X509SvidError::Intermediate { position, source })?;
         }
         let lists = bundles.revocation_lists();
-        verify_unrevoked_path(first, others, bundle, lists, self.revocation, now)?;
+        let (algorithms, revocation) = (&self.algorithms, self.revocation);
+        verify_unrevoked_path(first, others, bundle, algorithms, lists, revocation, now)?;
         Ok(proven(&leaf))
     }
 }

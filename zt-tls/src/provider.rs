@@ -4,8 +4,13 @@
 //! panics where nobody did (M-08). Here a provider is an `Arc` that a builder takes. The features
 //! `ring` and `aws-lc-rs` add one each and take nothing away.
 //!
-//! A provider does what TLS does: the key exchange, the ciphers, and the signatures of the handshake.
-//! The chain of a peer is verified by `zt-identity`, on `ring`, whatever the provider.
+//! A provider does what TLS does: the key exchange, the ciphers, and the signatures of the handshake
+//! and of the peer's chain, in which `zt-identity` says what is accepted
+//! ([`SignatureAlgorithms`](zt_identity::signature::SignatureAlgorithms)): a provider that can do more
+//! is asked for no more, and what it cannot do is refused.
+//!
+//! `zt-identity` checks by itself, on `ring`, what is loaded: that a root has signed itself, that a
+//! private key is its leaf's, and, once for each key, who has signed a revocation list.
 
 use std::sync::Arc;
 

@@ -158,8 +158,10 @@ macro_rules! settings {
             /// Refuses to be built unless rustls says of the finished config that all of its
             /// cryptography is validated for FIPS 140-3.
             ///
-            /// That is the cryptography of TLS. The chain of the peer is verified on `ring`, which
-            /// is not validated, whatever is required here.
+            /// That is the cryptography of TLS, the chain of the peer included. What is checked when
+            /// it is loaded is checked on `ring`, which is not validated, whatever is required here:
+            /// that a root has signed itself, that a private key is its leaf's, and, once for each
+            /// key, who has signed a revocation list.
             #[must_use]
             pub const fn require_fips(mut self) -> Self {
                 self.settings.fips = true;

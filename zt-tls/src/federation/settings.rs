@@ -167,3 +167,22 @@ impl fmt::Debug for FederationBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zt_core::spiffe::TrustDomain;
+    use zt_core::time::Timestamp;
+    use zt_identity::authority::Authority;
+
+    use super::*;
+
+    #[test]
+    fn without_a_provider_nothing_is_built() {
+        let domain = TrustDomain::from_name("example.org").unwrap();
+        let authority = Authority::new(domain, Timestamp::from_secs(1_800_000_000)).unwrap();
+        let mut builder = FederationBuilder::new(authority.source("/orders").unwrap());
+        // As where neither `ring` nor `aws-lc-rs` is on.
+        builder.provider = None;
+        assert!(matches!(builder.build(), Err(FederationError::NoProvider)));
+    }
+}

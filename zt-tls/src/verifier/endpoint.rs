@@ -13,7 +13,7 @@ use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::x509_svid::X509SvidVerifier;
 
-use super::{Refused, Signatures, chain, judge};
+use super::{Refused, Signatures, chain, judge, svids};
 
 /// Judges the one server that an endpoint may be, by one bundle: that of its trust domain as it is
 /// when a fetch begins (SPIFFE Federation §5.2.2, F-05).
@@ -22,6 +22,7 @@ pub(crate) struct EndpointVerifier {
     endpoint: Authorizer,
     clock: Arc<dyn Clock>,
     signatures: Signatures,
+    svids: X509SvidVerifier,
 }
 
 impl EndpointVerifier {
@@ -31,8 +32,8 @@ impl EndpointVerifier {
         clock: Arc<dyn Clock>,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        let (endpoint, signatures) = (Authorizer::id(endpoint), Signatures(provider));
-        Self { bundles, endpoint, clock, signatures }
+        let (endpoint, svids) = (Authorizer::id(endpoint), svids(&provider));
+        Self { bundles, endpoint, clock, signatures: Signatures(provider), svids }
     }
 }
 
@@ -45,8 +46,8 @@ impl ServerCertVerifier for EndpointVerifier {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let (chain, svids) = (chain(leaf, intermediates), X509SvidVerifier::new());
-        let _svid = judge(&svids, &chain, &self.bundles, &self.endpoint, self.clock.now())
+        let chain = chain(leaf, intermediates);
+        let _svid = judge(&self.svids, &chain, &self.bundles, &self.endpoint, self.clock.now())
             .map_err(Refused::into_tls)?;
         Ok(ServerCertVerified::assertion())
     }

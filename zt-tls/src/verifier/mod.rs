@@ -29,6 +29,7 @@ use zt_core::verified::Verified;
 use zt_identity::bundle::BundleSet;
 use zt_identity::matcher::Authorizer;
 use zt_identity::revocation::Revocation;
+use zt_identity::signature::SignatureAlgorithms;
 use zt_identity::source::{X509Material, X509Source};
 use zt_identity::x509_svid::{X509Svid, X509SvidError, X509SvidVerifier};
 
@@ -104,7 +105,7 @@ impl PeerVerifier {
         provider: Arc<CryptoProvider>,
         revocation: Revocation,
     ) -> Self {
-        let svids = X509SvidVerifier::new().with_revocation(revocation);
+        let svids = svids(&provider).with_revocation(revocation);
         Self {
             source,
             admission,
@@ -144,6 +145,12 @@ impl PeerVerifier {
             .map(|_svid| ())
             .map_err(Refused::into_tls)
     }
+}
+
+/// Verifies chains by the cryptography of this provider, as far as it is allowed.
+fn svids(provider: &CryptoProvider) -> X509SvidVerifier {
+    let provided = provider.signature_verification_algorithms.all;
+    X509SvidVerifier::new().with_signature_algorithms(SignatureAlgorithms::among(provided))
 }
 
 /// The rules for a peer, under these bundles and this authorizer.

@@ -1,6 +1,7 @@
 //! Both ends of connections, over in-memory streams.
 #![cfg(feature = "tokio")]
 
+mod algorithms;
 mod attacks;
 mod builders;
 mod continuous;

@@ -1,9 +1,13 @@
 //! Which servers are believed to be the endpoint, and what they learn of us.
 
+use std::sync::Arc;
+
+use rustls_pki_types::alg_id;
 use zt_core::fault::Fault;
 use zt_core::spiffe::SpiffeId;
 use zt_core::time::{ManualClock, SystemClock, Timestamp};
 use zt_identity::authority::Defect;
+use zt_identity::path::PathError;
 use zt_identity::x509_svid::X509SvidError;
 use zt_tls::connection::Refused;
 use zt_tls::federation::{
@@ -66,6 +70,24 @@ fn an_endpoint_with_another_spiffe_id_is_refused() {
         assert_eq!(world.failure().fault(), Fault::Authority);
         assert!(endpoint.seen().is_empty(), "it was asked");
         assert!(!world.knows(domain("partner.test").borrowed()));
+    });
+}
+
+#[test]
+fn an_endpoint_whose_chain_the_provider_cannot_verify_is_refused() {
+    run(async {
+        let mut provider = rustls::crypto::CryptoProvider::clone(&zt_tls::provider::ring());
+        let all = provider.signature_verification_algorithms.all.iter().copied();
+        let ed25519 = all.filter(|known| known.public_key_alg_id() == alg_id::ED25519);
+        provider.signature_verification_algorithms.all = ed25519.collect::<Vec<_>>().leak();
+        let mut world = world_with(|builder| builder.provider(Arc::new(provider)));
+        let partner = authority("partner.test");
+        let document = document(&[&partner], 7);
+        let endpoint = Endpoint::serving(&partner.svid(ENDPOINT).unwrap(), &document).await;
+        world.establish(spiffe(&partner, &endpoint));
+        assert_eq!(world.told().await, "partner.test failed: the endpoint does not prove itself");
+        let Refused::Svid(refused) = world.refused() else { panic!() };
+        assert_eq!(*refused, X509SvidError::Path(PathError::UnsupportedAlgorithm));
     });
 }
 
