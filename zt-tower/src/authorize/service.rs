@@ -1,4 +1,5 @@
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,8 +10,9 @@ use tower_service::Service;
 use super::future::Served;
 use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
-use crate::denial::{Problem, Respond};
-use crate::record::{Answering, context};
+use crate::denial::{Denial, Problem, Refusal, Respond};
+use crate::forwarded::{reads_as, remove_all};
+use crate::record::{Answering, at_once, context};
 
 /// Headers by which a client asks for another method or path than that of its request line.
 const OVERRIDES: [&str; 5] = [
@@ -52,7 +54,11 @@ where
         let AuthorizeLayer { authority, respond, .. } = &*self.layer;
         let recording = &authority.recording;
         let context = context(&parts, authority.clock.now());
-        let Decision { record, permitted } = match self.layer.decide(&parts, context.clone()) {
+        // One that panics here would end every request of an HTTP/2 connection.
+        let decide = || self.layer.decide(&parts, context.clone());
+        let decided = catch_unwind(AssertUnwindSafe(decide))
+            .unwrap_or(Err(Refusal::new(Denial::Wiring, "decision_panicked")));
+        let Decision { record, permitted } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
                 return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
@@ -68,15 +74,17 @@ where
         };
         let served = Served {
             permitted: permitted.clone(),
+            method: parts.method.clone(),
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
             respond: Arc::clone(respond),
         };
         parts.extensions.insert(permitted);
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        match append {
-            None => ResponseFuture::allowed(&mut self.inner, request, served),
-            Some(append) => {
+        match at_once(append) {
+            Ok(Ok(())) => ResponseFuture::allowed(&mut self.inner, request, served),
+            Ok(Err(_)) => ResponseFuture::denied(served.answering(None, Denial::Unavailable)),
+            Err(append) => {
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
@@ -87,7 +95,5 @@ where
 }
 
 fn take_out_overrides(headers: &mut HeaderMap) {
-    for name in OVERRIDES {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| OVERRIDES.iter().any(|known| reads_as(name, known)));
 }
