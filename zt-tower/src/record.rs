@@ -7,7 +7,6 @@
 //!
 //! [`Authorize`]: crate::authorize::Authorize
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -95,15 +94,11 @@ pub(crate) fn poll_append(
     Poll::Ready(outcome)
 }
 
-/// What comes of an append that does not wait, or one that has to be awaited: most do not, and what is
-/// known at once needs no place to be kept in until it is.
-pub(crate) fn at_once(append: Option<Append>) -> Result<Result<(), AppendError>, Append> {
-    let Some(mut append) = append else { return Ok(Ok(())) };
+/// What comes of an append that does not have to wait: most do not, and what is known at once needs no
+/// place to be kept in until it is.
+pub(crate) fn poll_at_once(append: &mut Option<Append>) -> Poll<Result<(), AppendError>> {
     // Whoever awaits it asks again, and is woken.
-    match Pin::new(&mut append).poll(&mut task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => Ok(outcome),
-        Poll::Pending => Err(append),
-    }
+    poll_append(append, &mut task::Context::from_waker(Waker::noop()))
 }
 
 /// A denial that waits for its record.

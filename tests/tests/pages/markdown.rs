@@ -115,22 +115,22 @@ pub fn code(page: &str) -> Vec<String> {
     prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The text of every file of Rust below a folder.
-pub fn sources() -> String {
-    let mut text = String::new();
+/// The text of every file of Rust of the library.
+pub fn sources() -> Vec<String> {
+    let mut files = Vec::new();
     for name in ["zt-core", "zt-identity", "zt-policy", "zt-tls", "zt-tower"] {
-        add(&root().join(name).join("src"), &mut text);
+        add(&root().join(name).join("src"), &mut files);
     }
-    text
+    files
 }
 
-fn add(folder: &Path, text: &mut String) {
+fn add(folder: &Path, files: &mut Vec<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            add(&path, text);
+            add(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&fs::read_to_string(path).unwrap());
+            files.push(fs::read_to_string(path).unwrap());
         }
     }
 }

@@ -110,7 +110,7 @@ impl HandshakeError {
 
 /// An error and what is behind it. Some say what is behind them by themselves.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let behind = successors(error.source(), |error| error.source());
+    let behind = successors(error.source(), |&error| error.source());
     behind.map(ToString::to_string).fold(error.to_string(), |text, more| {
         if text.contains(&more) { text } else { format!("{text}: {more}") }
     })

@@ -77,13 +77,13 @@ where
     S: Service<Request<B>>,
 {
     pub(super) const fn recording(
-        append: Append,
+        append: Option<Append>,
         service: S,
         request: Request<B>,
         served: Served<R>,
     ) -> Self {
         let next = Some((service, request, served));
-        Self { state: State::Recording { append: Some(append), next } }
+        Self { state: State::Recording { append, next } }
     }
 
     pub(super) fn allowed(service: &mut S, request: Request<B>, served: Served<R>) -> Self {

@@ -12,7 +12,7 @@ use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
 use crate::denial::{Denial, Problem, Refusal, Respond};
 use crate::forwarded::{reads_as, remove_all};
-use crate::record::{Answering, at_once, context};
+use crate::record::{Answering, context, poll_at_once};
 
 /// Headers by which a client asks for another method or path than that of its request line.
 const OVERRIDES: [&str; 5] = [
@@ -64,7 +64,7 @@ where
                 return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
             }
         };
-        let append = recording.append(record);
+        let mut append = recording.append(record);
         let permitted = match permitted {
             Ok(permitted) => permitted,
             Err(denial) => {
@@ -81,10 +81,12 @@ where
         parts.extensions.insert(permitted);
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        match at_once(append) {
-            Ok(Ok(())) => ResponseFuture::allowed(&mut self.inner, request, served),
-            Ok(Err(_)) => ResponseFuture::denied(served.answering(None, Denial::Unavailable)),
-            Err(append) => {
+        match poll_at_once(&mut append) {
+            Poll::Ready(Ok(())) => ResponseFuture::allowed(&mut self.inner, request, served),
+            Poll::Ready(Err(_)) => {
+                ResponseFuture::denied(served.answering(None, Denial::Unavailable))
+            }
+            Poll::Pending => {
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
