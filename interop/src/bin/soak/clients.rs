@@ -219,13 +219,14 @@ impl Caller {
 }
 
 /// Whether the request can be sent again, as the server did not see it: it waited for a connection
-/// that closed, or had no stream when the server said to go away (RFC 9113 §6.8).
+/// that closed, or that was closed just before, or had no stream when the server said to go away
+/// (RFC 9113 §6.8).
 fn is_unsent(error: &hyper::Error) -> bool {
     let of_http2 = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
     let told = of_http2.is_some_and(|error| {
         error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
     });
-    error.is_canceled() || told
+    error.is_canceled() || error.is_closed() || told
 }
 
 struct Failed {
