@@ -64,7 +64,8 @@ impl<R> AuthenticateLayer<R> {
         self
     }
 
-    /// Verifies no more than this at once and for each source; [`Limits::default`] by default.
+    /// Takes no more than this of a request, and verifies no more at once, for each source and for
+    /// each verification's time; [`Limits::default`] by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limiter = Limiter::new(limits);
@@ -91,6 +92,15 @@ impl<R> AuthenticateLayer<R> {
 
     /// Rules 1 to 7, or rules 1 to 5 and what has to be awaited for the sixth.
     pub(super) fn caller(&self, parts: &Parts, now: Timestamp) -> Authentication {
+        let found = self.limiter.check_headers(&parts.headers);
+        let found = found.map(|()| self.found(parts, now));
+        match found.unwrap_or_else(|refusal| Eventual::ready(Err(refusal))).into_ready() {
+            Ok(found) => Eventual::ready(found),
+            Err(waiting) => self.limiter.in_time(waiting),
+        }
+    }
+
+    fn found(&self, parts: &Parts, now: Timestamp) -> Authentication {
         let authentication = match &self.demand {
             Demand::Workload => self.workload(parts, now),
             Demand::WorkloadAndUser(demand) => self

@@ -105,6 +105,7 @@ impl DpopCause {
             | Denial::Unavailable
             | Denial::NotNormal
             | Denial::BadForwarding
+            | Denial::HeadersTooLarge
             | Denial::Wiring => None,
         }
     }

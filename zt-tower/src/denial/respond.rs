@@ -88,9 +88,11 @@ impl Problem {
                 self.dpop_detail(denial, headers);
                 return;
             }
-            Denial::Forbidden | Denial::NotNormal | Denial::BadForwarding | Denial::Wiring => {
-                return;
-            }
+            Denial::Forbidden
+            | Denial::NotNormal
+            | Denial::BadForwarding
+            | Denial::HeadersTooLarge
+            | Denial::Wiring => return,
         };
         let challenge = format!("Bearer realm=\"{}\"{error}", self.realm);
         // Whatever goes into a challenge was checked when it was made; this is for none at all.
@@ -156,6 +158,9 @@ const fn body(status: StatusCode) -> &'static str {
         StatusCode::BAD_REQUEST => r#"{"type":"about:blank","title":"Bad Request","status":400}"#,
         StatusCode::UNAUTHORIZED => r#"{"type":"about:blank","title":"Unauthorized","status":401}"#,
         StatusCode::FORBIDDEN => r#"{"type":"about:blank","title":"Forbidden","status":403}"#,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431}"#
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#
         }
@@ -168,6 +173,7 @@ const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
     match denial.grpc_code() {
         3 => ("3", "invalid argument"),
         7 => ("7", "permission denied"),
+        8 => ("8", "resource exhausted"),
         14 => ("14", "unavailable"),
         16 => ("16", "unauthenticated"),
         _ => ("13", "internal"),
@@ -198,7 +204,7 @@ mod tests {
         format!("{}\n{}\n{}", response.status().as_u16(), headers.concat(), response.body())
     }
 
-    fn denials() -> [(Denial, &'static str, &'static str); 9] {
+    fn denials() -> [(Denial, &'static str, &'static str); 10] {
         let step_up = StepUp::new(["gold", "silver"], Some(Duration::from_secs(300))).unwrap();
         let scope = Scope::new(["orders.read", "orders.refund"]).unwrap();
         [
@@ -299,6 +305,16 @@ mod tests {
                  grpc-message: invalid argument\n\
                  grpc-status: 3\n\
                  www-authenticate: Bearer realm=\"shop\", error=\"invalid_request\"\n\n",
+            ),
+            (
+                Denial::HeadersTooLarge,
+                "431\n\
+                 content-type: application/problem+json\n\n\
+                 {\"type\":\"about:blank\",\"title\":\"Request Header Fields Too Large\",\"status\":431}",
+                "200\n\
+                 content-type: application/grpc\n\
+                 grpc-message: resource exhausted\n\
+                 grpc-status: 8\n\n",
             ),
             (
                 Denial::Wiring,
