@@ -21,7 +21,7 @@ use crate::forwarded::{Forwarded, strip};
 use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
 use crate::telemetry;
-use crate::workload_tokens::WorkloadDemand;
+use crate::workload_tokens::{FoundWorkload, WorkloadDemand};
 
 /// Wraps a service in [`Authenticate`].
 #[derive(Clone, Debug)]
@@ -159,15 +159,16 @@ impl<R> AuthenticateLayer<R> {
             Some(peer) => self.forwarded.address(peer, &parts.headers)?,
             None => None,
         };
+        if let Some(found) = demand.known(token, now) {
+            telemetry::token("remembered");
+            return Ok(Eventual::ready(with_workload(demand, peer, source, found)));
+        }
         let (demand, peer) = (demand.clone(), peer.cloned());
         let verification = self.begin(parts, now)?;
         telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
-            let found = found?;
-            demand.check(&found, peer.as_ref())?;
-            let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated::from(caller))
+            with_workload(&demand, peer.as_ref(), source, found)
         }))
     }
 
@@ -232,6 +233,19 @@ fn with_user(
     let client = Client { principal: principal.on_behalf_of(user), source };
     let caller = client.caller(peer).ends(until);
     Ok(Authenticated { caller, dpop_nonce, standing, extensions })
+}
+
+/// Rule 3 of [`workload_tokens`](crate::workload_tokens), asked with each request.
+fn with_workload(
+    demand: &WorkloadDemand,
+    peer: Option<&Verified<Peer>>,
+    source: Option<IpAddr>,
+    found: Result<FoundWorkload, Refusal>,
+) -> Result<Authenticated, Refusal> {
+    let found = found?;
+    demand.check(&found, peer)?;
+    let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
+    Ok(Authenticated::from(caller))
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {
