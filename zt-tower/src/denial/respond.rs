@@ -362,8 +362,9 @@ mod tests {
                 DpopDenial::new(cause, &algorithms).with_nonce(HeaderValue::from_static("n1")),
             );
             let problem = Problem::new("shop").unwrap();
-            let challenge =
-                format!("www-authenticate: DPoP realm=\"shop\", algs=\"ES256 EdDSA\"{error}\n\n");
+            let challenge = format!(
+                "www-authenticate: DPoP realm=\"shop\", algs=\"ES256 EdDSA Ed25519\"{error}\n\n"
+            );
             let response: Response<String> = problem.respond(&denial, &request("text/plain"));
             let expected = format!(
                 "{status}\ncache-control: no-store\ncontent-type: application/problem+json\n\
