@@ -46,6 +46,10 @@ const SESSIONS: usize = 90;
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
+    if command == "--help" {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let outcome = match (&*command, Options::parse(arguments)) {
         ("serve", Ok(options)) => serve(options).await,
         ("connect", Ok(options)) => connect(options).await,

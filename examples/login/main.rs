@@ -5,6 +5,7 @@ mod cookies;
 mod options;
 mod pages;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use zt_core::fault::Fault;
 use zt_core::time::{Clock, SystemClock, Timestamp};
+use zt_examples::{Outcome, chain};
 use zt_identity::oidc::login::pending::{PendingLogin, PendingSignOut};
 use zt_identity::oidc::login::return_path::ReturnPath;
 use zt_identity::oidc::login::session::Session;
@@ -28,9 +30,7 @@ use zt_identity::oidc::login::{LoginError, LoginRequest, RelyingParty};
 use zt_identity::oidc::step_up::StepUp;
 
 use crate::cookies::{LOGIN, SESSION, SIGN_OUT};
-use crate::options::Options;
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+use crate::options::{Options, USAGE};
 
 /// How long a session counts, whatever its browser does.
 const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3600);
@@ -48,8 +48,21 @@ struct App {
 }
 
 #[tokio::main]
-async fn main() -> Outcome<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
+async fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let outcome = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => serve(options).await,
+        Err(wrong) => Err(format!("{wrong}\n\n{USAGE}").into()),
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    eprintln!("login: {}", chain(&*error));
+    ExitCode::FAILURE
+}
+
+async fn serve(options: Options) -> Outcome<()> {
     let listener = TcpListener::bind(options.listen).await?;
     let url = match &options.url {
         Some(url) => url.clone(),

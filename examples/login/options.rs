@@ -38,7 +38,7 @@ impl Options {
             acr: "urn:example:mfa".into(),
         };
         while let Some(name) = arguments.next() {
-            let value = arguments.next().ok_or_else(|| format!("{name}: no value\n{USAGE}"))?;
+            let value = arguments.next().ok_or_else(|| format!("{name} has no value"))?;
             let wrong = |error: &dyn std::fmt::Display| format!("{name} {value}: {error}");
             match &*name {
                 "--issuer" => {
@@ -50,10 +50,10 @@ impl Options {
                 "--listen" => options.listen = value.parse().map_err(|error| wrong(&error))?,
                 "--url" => options.url = Some(value.trim_end_matches('/').to_owned()),
                 "--acr" => options.acr = value,
-                _ => return Err(format!("{name} is not known\n{USAGE}")),
+                _ => return Err(format!("{name} is not known")),
             }
         }
-        options.issuer = issuer.ok_or_else(|| USAGE.to_owned())?;
+        options.issuer = issuer.ok_or_else(|| "--issuer is missing".to_owned())?;
         Ok(options)
     }
 }

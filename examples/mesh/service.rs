@@ -59,7 +59,7 @@ impl Next {
     /// What it has at this path. Why it has nothing goes to our log, and not to our caller.
     pub async fn get(&self, path: &str) -> Result<Value, StatusCode> {
         self.try_get(path).await.map_err(|error| {
-            eprintln!("https://{}{path}: {}", self.address, chain(&*error));
+            eprintln!("nothing from https://{}{path}: {}", self.address, chain(&*error));
             StatusCode::BAD_GATEWAY
         })
     }

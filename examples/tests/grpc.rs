@@ -1,5 +1,7 @@
 //! The gRPC service: who may call what, and streams that end when what let them begin does.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -241,6 +243,27 @@ async fn who_has_no_certificate_gets_no_connection_and_who_speaks_http_1_no_answ
     let nobody = Client::without_certificate("nobody", &connector);
     assert_eq!(call(nobody).await.unwrap(), Answer::Alert(AlertDescription::CertificateRequired));
     call(Client::new("web", &connector)).await.unwrap_err();
+}
+
+/// `ZT_REGENERATE=1` writes it anew.
+#[test]
+fn the_code_of_the_api_is_what_its_proto_file_says() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("grpc");
+    let files = protox::compile(["shop/v1/orders.proto"], [example.join("proto")]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    tonic_prost_build::configure()
+        // A `connect` would speak without TLS.
+        .build_transport(false)
+        .out_dir(folder.path())
+        .compile_fds(files)
+        .unwrap();
+    let generated = fs::read_to_string(folder.path().join("shop.v1.rs")).unwrap();
+    let committed = example.join("generated/shop.v1.rs");
+    if std::env::var_os("ZT_REGENERATE").is_some() {
+        fs::write(&committed, &generated).unwrap();
+    }
+    let committed = fs::read_to_string(committed).unwrap();
+    assert!(generated == committed, "ZT_REGENERATE=1 writes it anew");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! without the API server.
 
 use serde_json::{Map, Value, json};
-use zt_core::principal::Principal;
+use zt_core::principal::{Principal, WorkloadId};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 use zt_identity::authority::Issuer;
@@ -78,10 +78,12 @@ fn usernames() {
         claims["kubernetes.io"]["namespace"] = parts.get(2).copied().unwrap_or("ns").into();
         claims["kubernetes.io"]["serviceaccount"]["name"] =
             parts.get(3).filter(|name| !name.is_empty()).copied().unwrap_or("sa").into();
-        let ours = verify(&claims, "1", now).map(|caller| caller.workload().attributes().clone());
-        let same = |ours: &zt_core::attribute::Attributes| {
-            ours.get("namespace") == namespace.as_str().map(Into::into).as_ref()
-                && ours.get("name") == account.as_str().map(Into::into).as_ref()
+        let ours = verify(&claims, "1", now).map(|caller| caller.workload().id().clone());
+        let same = |ours: &WorkloadId| match ours {
+            WorkloadId::ServiceAccount { namespace: ns, name, .. } => {
+                namespace.as_str() == Some(&**ns) && account.as_str() == Some(&**name)
+            }
+            _ => false,
         };
         tally.case(
             name,

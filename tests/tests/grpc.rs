@@ -23,6 +23,7 @@ use tonic::{Code, Request, Response, Status};
 use tower::{Layer, Service, service_fn};
 use zt_core::danger;
 use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
+use zt_core::record::{JsonLines, RecordQueue};
 use zt_core::request::{Action, Request as Question, Resource};
 use zt_core::spiffe::TrustDomain;
 use zt_core::time::{Clock, SystemClock};
@@ -178,6 +179,8 @@ impl Decide for Shop {
 struct World {
     shop: Shop,
     client: tonic::client::Grpc<Channel>,
+    records: RecordQueue,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -186,10 +189,13 @@ impl World {
         let authority = Authority::new(domain.clone(), SystemClock.now()).unwrap();
         let members = || Authorizer::member_of(domain.clone());
         let shop = Shop::default();
+        let folder = tempfile::tempdir().unwrap();
+        let sink = JsonLines::append_to(folder.path().join("records.jsonl")).unwrap();
+        let records = RecordQueue::builder().start(sink).unwrap();
         let layer = ZeroTrust::builder()
             .workloads_only()
             .policy(shop.clone())
-            .without_records()
+            .records(records.clone())
             .targets(GrpcTargets)
             .respond(GrpcStatus::default())
             .build();
@@ -211,7 +217,19 @@ impl World {
         });
         let endpoint = Endpoint::from_static("http://orders");
         let channel = endpoint.connect_with_connector(connect).await.unwrap();
-        Self { shop, client: tonic::client::Grpc::new(channel) }
+        Self { shop, client: tonic::client::Grpc::new(channel), records, folder }
+    }
+
+    /// What was decided about which method, or why nothing was.
+    fn recorded(&self) -> Vec<String> {
+        self.records.close(Duration::from_secs(30)).unwrap();
+        let text = std::fs::read_to_string(self.folder.path().join("records.jsonl")).unwrap();
+        let of = |line| -> String {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+            format!("{} {}{}", text("effect"), text("action"), text("reason"))
+        };
+        text.lines().map(of).collect()
     }
 
     async fn unary(&mut self, path: &'static str, message: &str) -> Result<String, Status> {
@@ -232,6 +250,10 @@ async fn a_handler_of_tonic_finds_the_caller_and_asks_about_its_order() {
     assert_eq!(done, r#"cancel Order::"42" by spiffe://example.org/cart"#);
     let refused = world.unary(CANCEL, "43").await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "not this order"));
+    let done = world.unary("/shop.Orders/Cancel?order=43", "42").await.unwrap();
+    assert!(done.contains("\"42\""), "a query is no part of a call: {done}");
+    let (call, order) = ("allow /shop.Orders/Cancel", "allow cancel");
+    assert_eq!(world.recorded(), [call, order, call, "deny cancel", call, order]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,6 +264,15 @@ async fn a_client_of_tonic_reads_each_denial_as_its_status() {
         ("/shop.Orders/Cancel/", Code::InvalidArgument, "invalid argument"),
         ("/shop.Orders/../shop.Orders/Cancel", Code::InvalidArgument, "invalid argument"),
         ("/SHOP.orders/Cancel", Code::PermissionDenied, "permission denied"),
+        ("/shop.Orders//Cancel", Code::InvalidArgument, "invalid argument"),
+        ("/shop.Orders%2FCancel", Code::InvalidArgument, "invalid argument"),
+        ("/shop.Orders/Refund?/shop.Orders/Cancel", Code::PermissionDenied, "permission denied"),
+        ("/grpc.health.v1.Health/Check", Code::PermissionDenied, "permission denied"),
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Code::PermissionDenied,
+            "permission denied",
+        ),
     ] {
         let refused = world.unary(path, "42").await.unwrap_err();
         assert_eq!((refused.code(), refused.message()), (code, message), "{path}");
@@ -251,6 +282,19 @@ async fn a_client_of_tonic_reads_each_denial_as_its_status() {
     let refused = world.unary(CANCEL, "42").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(refused.metadata().get("retry-after").unwrap(), "5");
+    let recorded = [
+        "deny /shop.Orders/Refund",
+        "deny grpc_method_malformed",
+        "deny path_not_normal",
+        "deny /SHOP.orders/Cancel",
+        "deny path_not_normal",
+        "deny path_not_normal",
+        "deny /shop.Orders/Refund",
+        "deny /grpc.health.v1.Health/Check",
+        "deny /grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "deny /shop.Orders/Cancel",
+    ];
+    assert_eq!(world.recorded(), recorded);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,4 +315,6 @@ async fn a_stream_ends_when_policy_does_not_allow_its_call_any_more() {
     };
     let status = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "policy"));
+    let watch = "/shop.Orders/Watch";
+    assert_eq!(world.recorded(), [format!("allow {watch}"), format!("deny {watch}")]);
 }

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zt_core::danger;
 use zt_core::decision::{Answer, Decide, Decision, PolicyVersion};
@@ -178,6 +179,20 @@ impl World {
         request.header(AUTHORIZATION, format!("Bearer {token}")).body(Empty::new()).unwrap()
     }
 
+    /// Gives a request to `/slow` up once its handler has it, and waits for that to end.
+    async fn is_given_up<T>(&self, answer: JoinHandle<T>) {
+        timeout(SOON, self.slow.notified()).await.unwrap();
+        assert!(!self.dropped.load(Ordering::SeqCst));
+        answer.abort();
+        timeout(SOON, async {
+            while !self.dropped.swap(false, Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+
     fn records(&self) -> Vec<Value> {
         self.records.close(SOON).unwrap();
         let text = std::fs::read_to_string(self.folder.path().join("records.jsonl")).unwrap();
@@ -262,22 +277,24 @@ async fn a_request_that_is_given_up_is_recorded_and_its_handler_ends() {
     let mut streams = world.http2().await;
     let request = world.bearing("alice", Request::get("https://orders/slow"));
     let answer = tokio::spawn(streams.send_request(request));
-    timeout(SOON, world.slow.notified()).await.unwrap();
-    answer.abort();
-    timeout(SOON, async {
-        while !world.dropped.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .unwrap();
+    world.is_given_up(answer).await;
     let next = world.bearing("alice", Request::get("https://orders/who"));
     assert_eq!(told(streams.send_request(next)).await, by("alice"));
+
+    let mut connection = world.http1().await;
+    let request = world.bearing("carol", Request::get("/slow"));
+    let answer = tokio::spawn(async move { connection.send_request(request).await });
+    world.is_given_up(answer).await;
+
     let records = world.records();
-    assert_eq!(
-        (&records[0]["resource"]["id"], &records[0]["effect"]),
-        (&json!("/slow"), &json!("allow"))
-    );
+    let seen: Vec<_> = records
+        .iter()
+        .map(|record| (&record["resource"]["id"], &record["principal"]["user"]["subject"]))
+        .collect();
+    let expected = [("/slow", "alice"), ("/who", "alice"), ("/slow", "carol")];
+    let expected = expected.map(|(path, user)| (json!(path), json!(user)));
+    assert_eq!(seen, expected.iter().map(|(path, user)| (path, user)).collect::<Vec<_>>());
+    assert!(records.iter().all(|record| record["effect"] == "allow"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

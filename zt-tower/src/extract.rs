@@ -21,7 +21,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Method, Request};
 use zt_core::principal::{User, Workload};
 
 use crate::authorize::{CallLease, Guard, NotPermitted, Permitted};
@@ -91,7 +91,7 @@ impl<S: Sync> FromRequestParts<S> for CallLease {
 
 /// The error with the protocol of its request.
 fn of(error: NotWired, parts: &Parts) -> NotWired {
-    NotWired { is_grpc: is_grpc(&parts.headers), ..error }
+    NotWired { is_grpc: is_grpc(&parts.method, &parts.headers), ..error }
 }
 
 impl IntoResponse for NotWired {
@@ -108,8 +108,10 @@ impl IntoResponse for NotPermitted {
 }
 
 fn answer(denial: &Denial, is_grpc: bool) -> Response {
-    let content_type = if is_grpc { "application/grpc" } else { "" };
     let (mut parts, ()) = Request::new(()).into_parts();
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if is_grpc {
+        parts.method = Method::POST;
+        parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    }
     Respond::<Body>::respond(&Problem::default(), denial, &parts)
 }

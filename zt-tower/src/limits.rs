@@ -22,7 +22,9 @@
 //! remembered. So a verification begins when, in this order:
 //!
 //! 1. its source has not used up its rate: [`Limits::rate`], for each peer, or for each address where
-//!    there is no peer (of an IPv6 address, its network of 64 bits);
+//!    there is no peer (of an IPv6 address, its network of 64 bits). Behind a proxy that is
+//!    [trusted](crate::forwarded) to speak for its clients each of those is a source, by its address
+//!    where that is forwarded, or by its ID: none of them uses up what the others have;
 //! 2. there are fewer of them than [`Limits::verifications`].
 //!
 //! Else the answer is 503 with `Retry-After`, at once. What is [known](crate::demand::VerifyToken::known)
@@ -52,7 +54,6 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use zt_core::lease::{Ended, Leases};
-use zt_core::peer::Peer;
 use zt_core::spiffe::SpiffeId;
 use zt_core::time::{SystemClock, Timestamp};
 use zt_identity::possession::eventual::Eventual;
@@ -239,16 +240,16 @@ impl Limiter {
         })
     }
 
-    /// Begins a verification for a request of this peer, or from this address.
+    /// Begins a verification for a request of this workload, or from this address.
     pub(crate) fn begin(
         &self,
-        peer: Option<&Peer>,
+        workload: Option<&SpiffeId>,
         address: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Verification, Refusal> {
         let limits = &self.0.limits;
-        let in_time = match (peer, address) {
-            (Some(peer), _) => admit(&self.0.peers, peer.id(), limits, now),
+        let in_time = match (workload, address) {
+            (Some(workload), _) => admit(&self.0.peers, workload, limits, now),
             (None, Some(address)) => admit(&self.0.addresses, &network(address), limits, now),
             (None, None) => true,
         };

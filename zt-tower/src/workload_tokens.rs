@@ -34,6 +34,7 @@ use zt_identity::service_account::TokenReviewer;
 use zt_identity::service_account::{
     CachedServiceAccountVerifier, ServiceAccountError, ServiceAccountToken, ServiceAccountVerifier,
 };
+use zt_identity::source::JwtBundleSource;
 
 use crate::denial::{Denial, Refusal};
 
@@ -89,14 +90,28 @@ impl FoundWorkload {
 pub struct JwtSvids {
     verifier: JwtSvidVerifier,
     cached: Option<CachedJwtSvidVerifier>,
-    bundles: Arc<Snapshot<JwtBundleSet>>,
+    bundles: Bundles,
+}
+
+#[derive(Clone, Debug)]
+enum Bundles {
+    Fixed(Arc<Snapshot<JwtBundleSet>>),
+    Of(JwtBundleSource),
 }
 
 impl JwtSvids {
-    /// Those that these verify.
+    /// Those that these verify, which count for as long as nobody replaces them.
     #[must_use]
     pub const fn new(verifier: JwtSvidVerifier, bundles: Arc<Snapshot<JwtBundleSet>>) -> Self {
-        Self { verifier, cached: None, bundles }
+        Self { verifier, cached: None, bundles: Bundles::Fixed(bundles) }
+    }
+
+    /// Those that the bundles of this source verify, while they count: one that an agent or files
+    /// keep current. Once nobody says any more that they hold, and their time is over, everyone is
+    /// refused as unavailable (503).
+    #[must_use]
+    pub const fn of_source(verifier: JwtSvidVerifier, source: JwtBundleSource) -> Self {
+        Self { verifier, cached: None, bundles: Bundles::Of(source) }
     }
 
     /// The same tokens, of which so many that were good are remembered for a while instead of verified
@@ -111,12 +126,27 @@ impl JwtSvids {
     }
 
     fn found(&self, token: &str, now: Timestamp) -> Result<FoundWorkload, Refusal> {
-        let bundles = self.bundles.load();
-        let svid = match &self.cached {
-            Some(cached) => cached.verify(token, &bundles, now),
-            None => self.verifier.verify(token, &bundles, now),
-        };
-        workload(&svid.map_err(|error| refused(error.fault(), error.reason()))?)
+        let judged = self.by_bundles(now, |bundles| match &self.cached {
+            Some(cached) => cached.verify(token, bundles, now),
+            None => self.verifier.verify(token, bundles, now),
+        })?;
+        workload(&judged.map_err(|error| refused(error.fault(), error.reason()))?)
+    }
+
+    /// What is made of the bundles that count at `now`.
+    fn by_bundles<T>(
+        &self,
+        now: Timestamp,
+        judge: impl FnOnce(&JwtBundleSet) -> T,
+    ) -> Result<T, Refusal> {
+        match &self.bundles {
+            Bundles::Fixed(bundles) => Ok(judge(&bundles.load())),
+            Bundles::Of(source) => {
+                let material = source.load();
+                let bundles = material.at(now);
+                Ok(judge(bundles.map_err(|stale| refused(stale.fault(), "bundles_stale"))?))
+            }
+        }
     }
 }
 
@@ -128,7 +158,8 @@ fn workload(svid: &Verified<JwtSvid>) -> Result<FoundWorkload, Refusal> {
 impl VerifyWorkload for JwtSvids {
     fn known(&self, token: &str, now: Timestamp) -> Option<Result<FoundWorkload, Refusal>> {
         let cached = self.cached.as_ref()?;
-        Some(workload(&cached.remembered(token, &self.bundles.load(), now)?))
+        let known = self.by_bundles(now, |bundles| cached.remembered(token, bundles, now));
+        Some(workload(&known.ok()??))
     }
 
     fn workload(&self, token: &str, now: Timestamp) -> Eventual<Result<FoundWorkload, Refusal>> {

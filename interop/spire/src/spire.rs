@@ -82,6 +82,17 @@ impl Spire {
 
     /// Registers processes of this user as a workload, and returns the name of the entry.
     pub async fn register(&self, path: &str, ttl: u32, federates: &[&str]) -> Outcome<String> {
+        self.register_with(path, ttl, federates, None).await
+    }
+
+    /// The same, with a hint.
+    pub async fn register_with(
+        &self,
+        path: &str,
+        ttl: u32,
+        federates: &[&str],
+        hint: Option<&str>,
+    ) -> Outcome<String> {
         let user = command(Path::new("id"), &["-u"]).await?;
         let selector = format!("unix:uid:{}", user.trim());
         let (node, id) =
@@ -105,6 +116,9 @@ impl Spire {
             federates.iter().map(|name| format!("spiffe://{name}")).collect();
         for name in &federates {
             arguments.extend(["-federatesWith", name]);
+        }
+        if let Some(hint) = hint {
+            arguments.extend(["-hint", hint]);
         }
         let said = json(&self.server(&arguments).await?)?;
         let entry = &said["results"][0]["entry"]["id"];

@@ -50,6 +50,7 @@ pub async fn steps(table: &mut Table, home: &mut Spire, partner: &Spire) {
         delete(home, &entry, &source).await,
     );
     table.check("an entry that is made again brings it back", again(home, &source).await);
+    table.check("of two identities with hints each is found by its own", hints(home, &agent).await);
 }
 
 async fn unregistered(agent: &WorkloadApi) -> Outcome<String> {
@@ -222,4 +223,29 @@ async fn again(home: &Spire, source: &X509Source) -> Outcome<String> {
     until(async || source.load().identity().map(|_| ()).map_err(text)).await?;
     call(source).await?;
     Ok(format!("after {:.1} s", begun.elapsed().as_secs_f64()))
+}
+
+/// Which comes first is the agent's choice: the default may be either.
+async fn hints(home: &Spire, agent: &WorkloadApi) -> Outcome<String> {
+    let mut entries = Vec::new();
+    for hint in ["one", "two"] {
+        entries.push(home.register_with(&format!("/{hint}"), TTL, &[], Some(hint)).await?);
+    }
+    for hint in ["one", "two"] {
+        let feed = agent.x509_with_hint(hint).map_err(text)?;
+        let source = feed.ready(LIMIT).await.map_err(text)?;
+        let id = source.load().identity().map_err(text)?.id().to_string();
+        let expected = format!("spiffe://{}/{hint}", home.domain());
+        expect(id == expected, || format!("{hint} is {id}"))?;
+    }
+    let feed = agent.x509_with_hint("one").map_err(text)?;
+    let source = feed.ready(LIMIT).await.map_err(text)?;
+    let Some(one) = entries.first() else { return Err("no entry".into()) };
+    home.delete(one).await?;
+    until(async || match source.load().identity() {
+        Ok(identity) => Err(format!("there is {}", identity.id())),
+        Err(_) => Ok(()),
+    })
+    .await?;
+    Ok("and one whose hint is gone is withdrawn".into())
 }

@@ -101,6 +101,9 @@ fn check_rest(rest: &str) -> Result<(), IssuerError> {
     if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(IssuerError::Character);
     }
+    if rest.contains(['{', '}']) {
+        return Err(IssuerError::Template);
+    }
     if rest.contains(['?', '#']) {
         return Err(IssuerError::QueryOrFragment);
     }
@@ -145,6 +148,9 @@ pub enum IssuerError {
     /// The URL has a character that no URL has.
     #[error("the URL of an issuer is visible ASCII")]
     Character,
+    /// The URL has a `{` or `}`: it stands for the issuers of many tenants, and no token names it.
+    #[error("the URL of an issuer is that of one tenant, without {{ and }}")]
+    Template,
 }
 
 impl IssuerError {
@@ -179,6 +185,8 @@ mod tests {
             ("https://a /b", IssuerError::Character),
             ("https://é", IssuerError::Character),
             ("https://a\n", IssuerError::Character),
+            ("https://a/{tenantid}/v2.0", IssuerError::Template),
+            ("https://a/b}", IssuerError::Template),
         ] {
             assert_eq!(Issuer::parse(bad), Err(error), "{bad:?}");
         }

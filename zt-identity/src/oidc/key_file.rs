@@ -199,7 +199,9 @@ mod tests {
     fn pushed_keys_count_once_they_are_published_and_until_their_time() {
         let (publisher, keys) = IssuerKeys::pushed();
         assert_eq!(keys.current(NOW).unwrap_err(), KeysUnavailable::NeverObtained);
+        assert_eq!(keys.usable_until(), None);
         publisher.publish(JwkSet::parse(set("k1").as_bytes()).unwrap(), NOW);
+        assert_eq!(keys.usable_until(), Some(NOW));
         assert!(keys.current(NOW).unwrap().key("k1").is_some());
         let later = NOW.saturating_add(Duration::from_secs(1));
         assert!(matches!(keys.current(later), Err(KeysUnavailable::Stale { .. })));

@@ -103,6 +103,15 @@ impl IssuerKeys {
         Ok(set)
     }
 
+    /// Until when the keys count if nobody says again that they hold; `None` before there were any.
+    /// It is what to be warned by: long before it, keys that are looked after have a later one.
+    #[must_use]
+    pub fn usable_until(&self) -> Option<Timestamp> {
+        // In this order, as `current` does.
+        let usable_until = self.0.published.usable_until();
+        (self.generation() != NOTHING_YET).then_some(usable_until)
+    }
+
     /// The number of the current key set; it changes with every change of the keys.
     #[must_use]
     pub fn generation(&self) -> u64 {

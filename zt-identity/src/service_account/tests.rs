@@ -59,7 +59,8 @@ fn a_token_of_the_cluster_names_its_account_its_pod_and_its_node() {
     assert_eq!(token.node().unwrap().name(), "node-1");
     assert_eq!((token.id(), token.warn_after()), (Some("t1"), None));
     let attributes = token.workload().attributes();
-    assert_eq!(attributes.get("namespace"), Some(&"shop".into()));
+    assert_eq!((attributes.get("namespace"), attributes.get("name")), (None, None));
+    assert_eq!(token.workload().id().to_string(), "system:serviceaccount:shop:cart");
     assert_eq!(attributes.get("uid"), Some(&"sa-uid".into()));
     let pod = Attributes::new().with("name", "cart-0").with("uid", "pod-uid");
     assert_eq!(attributes.get("pod"), Some(&Value::Record(pod)));

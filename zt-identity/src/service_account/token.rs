@@ -56,7 +56,7 @@ impl ServiceAccountToken {
             namespace: Arc::clone(&namespace),
             name: Arc::clone(&name),
         })
-        .with_attributes(private.attributes(&namespace, &name));
+        .with_attributes(private.attributes());
         let id = id.map(Arc::from);
         Self(Arc::new(Facts { workload, namespace, name, private, confirmation, id, lifetime }))
     }
@@ -202,11 +202,10 @@ impl Private {
         Ok(Self { uid, bound_to, node, warn_after })
     }
 
-    fn attributes(&self, namespace: &Arc<str>, name: &Arc<str>) -> Attributes {
-        let mut attributes = Attributes::new()
-            .with("namespace", Arc::clone(namespace))
-            .with("name", Arc::clone(name))
-            .with("uid", Arc::clone(&self.uid));
+    /// What the account has beside its name, which is the workload's own: an attribute that hides
+    /// part of it is refused by policy.
+    fn attributes(&self) -> Attributes {
+        let mut attributes = Attributes::new().with("uid", Arc::clone(&self.uid));
         if let Some(BoundTo::Pod(pod)) = &self.bound_to {
             attributes = attributes.with("pod", pod.attributes());
         }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -66,7 +66,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let is_http1 = request.version() <= Version::HTTP_11;
-        let refusal = Refusal { is_grpc: is_grpc(request.headers()), is_http1, is_wired: true };
+        let is_grpc = is_grpc(request.method(), request.headers());
+        let refusal = Refusal { is_grpc, is_http1, is_wired: true };
         let Some(connected) = handed_on(&request) else {
             return ConnectedFuture::refused(Refusal { is_wired: false, ..refusal });
         };
@@ -89,9 +90,15 @@ fn handed_on<B>(request: &Request<B>) -> Option<Connected> {
     request.extensions().get().cloned()
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    content.is_some_and(|content| content.starts_with(GRPC.as_bytes()))
+/// `POST`, `Content-Type: application/grpc [("+proto" / "+json" / …)]` (gRPC over HTTP/2): not what
+/// gRPC-Web says, whose clients read HTTP.
+fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
+    let content = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    method == Method::POST
+        && content.split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(GRPC.as_bytes())
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
 }
 
 /// How a request is refused.

@@ -16,7 +16,10 @@
 //! layer refuses requests, at once; HTTP/2 peers are told to go away (GOAWAY), and after the grace
 //! the stream breaks, with whatever is under way. What [`serve`](crate::serve) does better: it closes
 //! HTTP/1.1 connections that are idle at once, where here the next request on one is answered 421
-//! (Misdirected Request, RFC 9110 §15.5.20), which says that another connection will do.
+//! (Misdirected Request, RFC 9110 §15.5.20), which says that another connection will do. It also limits
+//! how long the headers of a request may take, and asks HTTP/2 peers whether they are still there:
+//! `axum::serve` does neither, so a proven peer that says half of a request keeps its connection until
+//! the lease ends, and tonic does the second where it is told to (`http2_keepalive_interval`).
 //!
 //! # `axum::serve` (feature `axum`)
 //!

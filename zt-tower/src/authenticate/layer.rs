@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use zt_core::lease::Lease;
 use zt_core::peer::Peer;
 use zt_core::principal::Principal;
+use zt_core::spiffe::SpiffeId;
 use zt_core::time::{Clock, SystemClock, Timestamp};
 use zt_core::verified::Verified;
 use zt_identity::possession::eventual::Eventual;
@@ -132,7 +133,8 @@ impl<R> AuthenticateLayer<R> {
             telemetry::token("remembered");
             return Ok(Eventual::ready(with_user(demand, peer, client, found, now)));
         }
-        let verification = self.begin(parts, now)?;
+        let workload = client.principal.workload().id().spiffe();
+        let verification = self.begin(workload, client.source, parts, now)?;
         telemetry::token("verified");
         Ok(match demand.tokens().user(&presented, now).into_ready() {
             Ok(found) => Eventual::ready(with_user(demand, peer, client, found, now)),
@@ -164,7 +166,8 @@ impl<R> AuthenticateLayer<R> {
             return Ok(Eventual::ready(with_workload(demand, peer, source, found)));
         }
         let (demand, peer) = (demand.clone(), peer.cloned());
-        let verification = self.begin(parts, now)?;
+        let workload = peer.as_ref().map(|peer| peer.id());
+        let verification = self.begin(workload, source, parts, now)?;
         telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
@@ -172,10 +175,18 @@ impl<R> AuthenticateLayer<R> {
         }))
     }
 
-    fn begin(&self, parts: &Parts, now: Timestamp) -> Result<Verification, Refusal> {
-        let peer = parts.extensions.get::<Verified<Peer>>().map(|peer| &**peer);
-        let address = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
-        self.limiter.begin(peer, address, now)
+    /// Counts for the client of a proxy that forwards where it calls from, or else for the workload, or
+    /// for the address of the connection.
+    fn begin(
+        &self,
+        workload: Option<&SpiffeId>,
+        forwarded: Option<IpAddr>,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Verification, Refusal> {
+        let remote = parts.extensions.get::<SocketAddr>().map(SocketAddr::ip);
+        let workload = workload.filter(|_| forwarded.is_none());
+        self.limiter.begin(workload, forwarded.or(remote), now)
     }
 
     /// Rule 5.

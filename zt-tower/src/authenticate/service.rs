@@ -1,14 +1,16 @@
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, Request, Response};
 use tower_service::Service;
+use zt_identity::possession::eventual::Eventual;
 
 use super::future::Next;
 use super::{AuthenticateLayer, ResponseFuture};
-use crate::denial::{Problem, Respond};
+use crate::denial::{Denial, Problem, Refusal, Respond};
 use crate::telemetry::RequestSpan;
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -44,7 +46,12 @@ where
         hide(&mut parts.headers);
         let now = self.layer.now();
         let span = RequestSpan::begin(&parts);
-        match self.layer.caller(&parts, now).into_ready() {
+        // One that panics here would end every request of an HTTP/2 connection.
+        let caller = catch_unwind(AssertUnwindSafe(|| self.layer.caller(&parts, now)))
+            .unwrap_or_else(|_| {
+                Eventual::ready(Err(Refusal::new(Denial::Wiring, "authentication_panicked")))
+            });
+        match caller.into_ready() {
             Ok(Ok(authenticated)) => {
                 self.layer.strip(&mut parts);
                 let request = Request::from_parts(parts, body);

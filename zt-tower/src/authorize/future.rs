@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 use zt_core::record::Append;
@@ -51,7 +51,8 @@ pin_project! {
 /// What is left of a request that is being served, for an answer when that panics.
 pub(super) struct Served<R> {
     pub(super) permitted: Permitted,
-    // By which a request of gRPC is known.
+    // By both of which a request of gRPC is known.
+    pub(super) method: Method,
     pub(super) content_type: Option<HeaderValue>,
     pub(super) respond: Arc<R>,
 }
@@ -59,6 +60,7 @@ pub(super) struct Served<R> {
 impl<R> Served<R> {
     fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
         let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.method.clone();
         if let Some(content_type) = &self.content_type {
             parts.headers.insert(CONTENT_TYPE, content_type.clone());
         }

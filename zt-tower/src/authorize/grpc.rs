@@ -1,4 +1,3 @@
-use http::Method;
 use http::request::Parts;
 use zt_core::request::{Action, Resource};
 
@@ -23,7 +22,7 @@ pub struct GrpcTargets;
 
 impl Targets for GrpcTargets {
     fn target(&self, parts: &Parts, path: &NormalPath<'_>) -> Result<Target, Refusal> {
-        if parts.method != Method::POST || !is_grpc(&parts.headers) {
+        if !is_grpc(&parts.method, &parts.headers) {
             return Err(Refusal::new(Denial::NotNormal, "not_grpc"));
         }
         let service = service(path.as_str());
@@ -46,8 +45,8 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
     use http::header::CONTENT_TYPE;
+    use http::{Method, Request};
 
     use super::*;
 

@@ -15,6 +15,10 @@ use crate::denial::{Denial, Problem, Refusal};
 use crate::path::NormalPath;
 use crate::record::Recording;
 
+/// The longest method that is judged, in bytes. The longest of the registered ones has 17 (RFC 9110
+/// §16.1), and each is kept in a record.
+pub const MAX_METHOD: usize = 64;
+
 /// Wraps a service in [`Authorize`].
 #[derive(Clone)]
 pub struct AuthorizeLayer<R = Problem> {
@@ -66,6 +70,9 @@ impl<R> AuthorizeLayer<R> {
     pub(super) fn decide(&self, parts: &Parts, context: Context) -> Result<Decision, Refusal> {
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or(Refusal::new(Denial::Wiring, "no_caller"))?;
+        if parts.method.as_str().len() > MAX_METHOD {
+            return Err(Refusal::new(Denial::NotNormal, "method_too_long"));
+        }
         let path = NormalPath::parse(parts.uri.path())?;
         let Target { action, resource, attributes } = self.targets.target(parts, &path)?;
         let context = attributes

@@ -3,7 +3,8 @@
 //! [`Authorize`] lets a request through when, in this order:
 //!
 //! 1. its [`Caller`](crate::caller::Caller) is in the extensions (H-02; else 500);
-//! 2. its path is [normal](crate::path) (H-08; else 400);
+//! 2. its method has at most [`MAX_METHOD`] bytes and its path is [normal](crate::path) (H-08; else
+//!    400);
 //! 3. the [`Targets`] say what it wants to do to what;
 //! 4. [`Decide`](zt_core::decision::Decide) allows every question it asks: of the workload, and of
 //!    the user where there is one (H-11; else 403, or 503 where no current policy is there);
@@ -17,7 +18,7 @@
 //! The service within finds the [`Permitted`] in the extensions, a [`Guard`] to ask about what it finds
 //! itself, and, where the connection layer gives leases, a [`CallLease`] for what goes on after it. The headers by which a client may
 //! ask some frameworks to serve another method or path than the one that was judged are taken out:
-//! they do not exist (H-08).
+//! they do not exist, however they are spelt (H-08).
 
 mod authority;
 mod future;
@@ -31,7 +32,7 @@ mod target;
 pub use future::ResponseFuture;
 pub use grpc::GrpcTargets;
 pub use guard::{Guard, MAX_FILTERED, NotPermitted, Permitted};
-pub use layer::AuthorizeLayer;
+pub use layer::{AuthorizeLayer, MAX_METHOD};
 pub use lease::CallLease;
 pub use service::Authorize;
 #[cfg(feature = "axum")]

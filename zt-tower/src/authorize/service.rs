@@ -1,4 +1,5 @@
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -9,7 +10,8 @@ use tower_service::Service;
 use super::future::Served;
 use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
-use crate::denial::{Problem, Respond};
+use crate::denial::{Denial, Problem, Refusal, Respond};
+use crate::forwarded::{reads_as, remove_all};
 use crate::record::{Answering, context};
 
 /// Headers by which a client asks for another method or path than that of its request line.
@@ -52,7 +54,11 @@ where
         let AuthorizeLayer { authority, respond, .. } = &*self.layer;
         let recording = &authority.recording;
         let context = context(&parts, authority.clock.now());
-        let Decision { record, permitted } = match self.layer.decide(&parts, context.clone()) {
+        // One that panics here would end every request of an HTTP/2 connection.
+        let decide = || self.layer.decide(&parts, context.clone());
+        let decided = catch_unwind(AssertUnwindSafe(decide))
+            .unwrap_or(Err(Refusal::new(Denial::Wiring, "decision_panicked")));
+        let Decision { record, permitted } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
                 return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
@@ -68,6 +74,7 @@ where
         };
         let served = Served {
             permitted: permitted.clone(),
+            method: parts.method.clone(),
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
             respond: Arc::clone(respond),
         };
@@ -87,7 +94,5 @@ where
 }
 
 fn take_out_overrides(headers: &mut HeaderMap) {
-    for name in OVERRIDES {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| OVERRIDES.iter().any(|known| reads_as(name, known)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::challenge::{StepUpChallenge, check_quotable};
 use super::{ChallengeError, Denial, DpopDenial};
@@ -23,8 +23,9 @@ pub trait Respond<B> {
 /// 200 with `grpc-status` and `grpc-message` in the headers and no body (a *Trailers-Only*
 /// response).
 ///
-/// A request is gRPC by its content type: `application/grpc`, alone or followed by `+` or `;`.
-/// gRPC-Web is answered as HTTP, which its clients translate.
+/// A request is gRPC when it is a `POST` with the content type `application/grpc`, alone or followed
+/// by `+` or `;`: no cache keeps the answer to another method for one with status 200. gRPC-Web is
+/// answered as HTTP, which its clients translate.
 ///
 /// The response's body is made from a `&'static str`, as those of axum, hyper and `http-body-util`
 /// can be. Where yours cannot, as tonic's, see [`GrpcStatus`].
@@ -120,7 +121,11 @@ impl Default for Problem {
 
 impl<B: From<&'static str>> Respond<B> for Problem {
     fn respond(&self, denial: &Denial, request: &Parts) -> Response<B> {
-        if is_grpc(&request.headers) { self.grpc(denial, B::from("")) } else { self.http(denial) }
+        if is_grpc(&request.method, &request.headers) {
+            self.grpc(denial, B::from(""))
+        } else {
+            self.http(denial)
+        }
     }
 }
 
@@ -142,13 +147,15 @@ impl<B: Default> Respond<B> for GrpcStatus {
     }
 }
 
-/// `Content-Type: application/grpc [("+proto" / "+json" / …)]` (gRPC over HTTP/2).
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+/// `POST`, `Content-Type: application/grpc [("+proto" / "+json" / …)]` (gRPC over HTTP/2).
+pub(crate) fn is_grpc(method: &Method, headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    content_type.split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
-        start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-    })
+    method == Method::POST
+        && content_type.split_at_checked(GRPC.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(GRPC)
+                && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
 }
 
 /// One body for each status: type `about:blank`, hence the status's phrase as title (RFC 9457
@@ -190,7 +197,7 @@ mod tests {
     use super::*;
 
     fn request(content_type: &str) -> Parts {
-        Request::builder().header(CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0
+        Request::post("/").header(CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0
     }
 
     /// Every byte of a response that is ours: status, headers in alphabetical order, body.
@@ -401,14 +408,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_grpc_by_its_content_type() {
+    fn a_request_is_grpc_by_its_method_and_its_content_type() {
+        let is_call = |method, content| is_grpc(&method, &request(content).headers);
         for grpc in ["application/grpc", "Application/GRPC+proto", "application/grpc; a=b"] {
-            assert!(is_grpc(&request(grpc).headers), "{grpc}");
+            assert!(is_call(Method::POST, grpc), "{grpc}");
+            assert!(!is_call(Method::GET, grpc), "{grpc}");
         }
         for other in ["", "application/grpc-web", "application/grpcs", "application/json"] {
-            assert!(!is_grpc(&request(other).headers), "{other}");
+            assert!(!is_call(Method::POST, other), "{other}");
         }
-        assert!(!is_grpc(&HeaderMap::new()));
+        assert!(!is_grpc(&Method::POST, &HeaderMap::new()));
     }
 
     #[test]

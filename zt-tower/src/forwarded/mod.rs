@@ -145,7 +145,8 @@ fn vouched_for(client: SpiffeId, proxy: &Peer) -> Verified<Principal> {
 }
 
 /// Whether a header, by its name in lower case, names who calls: what proxies and frameworks use.
-/// Host, protocol and port are not among them.
+/// Host, protocol and port are not among them. A name counts however it is spelt: gateways of CGI,
+/// WSGI and PHP read `X-User`, `X_User` and `X.User` as one.
 #[must_use]
 pub fn is_identity(name: &str) -> bool {
     const NAMES: [&str; 17] = [
@@ -176,26 +177,42 @@ pub fn is_identity(name: &str) -> bool {
     ];
     const FORWARDED: [&str; 7] =
         ["for", "client-cert", "user", "email", "groups", "preferred-username", "access-token"];
-    match name.strip_prefix("x-forwarded-") {
-        Some(what) => FORWARDED.contains(&what),
-        None => NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    let begins = |prefix: &str| {
+        let (start, rest) = name.split_at_checked(prefix.len())?;
+        reads_as(start, prefix).then_some(rest)
+    };
+    match begins("x-forwarded-") {
+        Some(what) => FORWARDED.iter().any(|known| reads_as(what, known)),
+        None => {
+            NAMES.iter().any(|known| reads_as(name, known))
+                || PREFIXES.iter().any(|prefix| begins(prefix).is_some())
+        }
     }
+}
+
+/// Whether a name in lower case is read as a known one: by some, whatever is no letter and no digit is
+/// as good as the hyphen.
+pub(crate) fn reads_as(name: &str, known: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || b == b'-' && !a.is_ascii_alphanumeric();
+    name.len() == known.len() && name.bytes().zip(known.bytes()).all(same)
 }
 
 /// Takes out what names who calls; of `X-Forwarded-For`, where it is believed, what is believed stays.
 pub(crate) fn strip(headers: &mut HeaderMap, keeps_addresses: bool) {
-    if !headers.keys().any(|name| is_identity(name.as_str())) {
-        return;
-    }
-    let address = last_address(headers).filter(|_| keeps_addresses);
+    let address = if keeps_addresses { last_address(headers) } else { None };
     let address = address.and_then(|address| HeaderValue::from_str(address).ok());
-    let named = headers.keys().filter(|name| is_identity(name.as_str()));
+    remove_all(headers, is_identity);
+    if let Some(address) = address {
+        headers.insert(FOR, address);
+    }
+}
+
+/// Takes out the headers of these names. Where there are none, nothing is allocated.
+pub(crate) fn remove_all(headers: &mut HeaderMap, is_one: impl Fn(&str) -> bool) {
+    let named = headers.keys().filter(|name| is_one(name.as_str()));
     let gone: Vec<HeaderName> = named.cloned().collect();
     for name in gone {
         headers.remove(name);
-    }
-    if let Some(address) = address {
-        headers.insert(FOR, address);
     }
 }
 
@@ -219,11 +236,24 @@ mod tests {
             "x-forwarded-user",
             "x-forwarded-access-token",
             "x-remote-extra-scopes",
+            "x_user",
+            "x.user",
+            "x_forwarded_for",
+            "x-forwarded_client-cert",
+            "x_ssl_client_cert",
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("root"));
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("again"));
         }
-        let stays = ["host", "x-forwarded-proto", "x-forwarded-host", "authorization", "x-users"];
+        let stays = [
+            "host",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "authorization",
+            "x-users",
+            "xuser",
+            "x_forwarded_port",
+        ];
         for name in stays {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("x"));
         }

@@ -18,8 +18,10 @@ use zt_core::decision::{Decide, Decision, PolicyVersion};
 use zt_core::principal::Principal;
 use zt_core::record::{BackPressure, RecordQueue};
 use zt_core::request::{Action, Request, Resource};
+use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
-use zt_tower::authorize::{AuthorizeLayer, Permitted, Target, Targets};
+use zt_tower::authorize::{AuthorizeLayer, MAX_METHOD, Permitted, Target, Targets};
+use zt_tower::demand::{Finding, Presented, VerifyToken};
 use zt_tower::denial::{Denial, GrpcStatus, Refusal};
 use zt_tower::path::NormalPath;
 use zt_tower::record::Recording;
@@ -113,6 +115,55 @@ async fn a_path_that_can_be_read_in_two_ways_is_400_and_is_not_decided() {
         assert_eq!(told(&response), (400, None), "{path}");
     }
     assert_eq!((inner.calls(), policy.asked.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[tokio::test]
+async fn a_method_that_is_too_long_is_400_and_is_not_decided() {
+    let (sink, policy) = (Sink::default(), Policy::default());
+    let queue = sink.queue();
+    let layer = ZeroTrust::builder()
+        .tokens(Tokens)
+        .policy(policy.clone())
+        .records(queue.clone())
+        .clock(clock())
+        .build();
+    let long = "M".repeat(MAX_METHOD + 1);
+    for (method, status) in [(&long[1..], 200), (&long, 400)] {
+        let request = with_user(CART, "alice").method(method);
+        assert_eq!(send(&layer, &Inner::default(), request).await.status(), status);
+    }
+    assert_eq!(policy.asked.load(Ordering::SeqCst), 1);
+    let refused = &sink.records(&queue)[1];
+    assert_eq!((&refused["reason"], refused.get("action")), (&"method_too_long".into(), None));
+}
+
+#[tokio::test]
+async fn who_panics_while_a_request_is_judged_is_500_and_recorded() {
+    struct Panics;
+    impl Decide for Panics {
+        fn decide(&self, _: &Request<'_>) -> Decision {
+            panic!("a policy that has a defect")
+        }
+    }
+    impl VerifyToken for Panics {
+        fn user(&self, _: &Presented<'_>, _: Timestamp) -> Finding {
+            panic!("a verifier that has a defect")
+        }
+    }
+    let (sink, inner) = (Sink::default(), Inner::default());
+    let queue = sink.queue();
+    let builder = || ZeroTrust::builder().records(queue.clone()).clock(clock());
+    let policy = builder().tokens(Tokens).policy(Panics).build();
+    let tokens = builder().tokens(Panics).policy(Policy::default()).build();
+    for layer in [policy, tokens] {
+        let response = send(&layer, &inner, with_user(CART, "alice")).await;
+        assert_eq!(told(&response), (500, None));
+        assert!(!format!("{response:?}").contains("defect"));
+    }
+    assert_eq!(inner.calls(), 0);
+    let records = sink.records(&queue);
+    let reasons: Vec<_> = records.iter().map(|record| &record["reason"]).collect();
+    assert_eq!(reasons, ["decision_panicked", "authentication_panicked"]);
 }
 
 #[tokio::test]
@@ -248,8 +299,10 @@ async fn targets_of_ones_own_name_the_resource_and_add_to_the_context() {
 
 #[tokio::test]
 async fn a_grpc_request_is_denied_in_trailers_only() {
-    let request = with_user(BATCH, "alice").header(CONTENT_TYPE, "application/grpc");
-    let response = refused(request).await;
+    let call =
+        |method| with_user(BATCH, "alice").method(method).header(CONTENT_TYPE, "application/grpc");
+    assert_eq!(told(&refused(call(Method::GET)).await), (403, None));
+    let response = refused(call(Method::POST)).await;
     assert_eq!((response.status().as_u16(), response.body().as_str()), (200, ""));
     assert_eq!(response.headers()["grpc-status"], "7");
     let layer = zero_trust_answering_grpc();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -169,9 +169,9 @@ async fn a_handler_that_wants_a_user_where_none_is_demanded_is_500() {
         .records(sink.queue())
         .clock(clock())
         .build();
-    let app = Router::new().route("/orders", get(show)).layer(layer);
+    let app = Router::new().route("/orders", any(show)).layer(layer);
     assert_eq!(send(&app, request(CART, "alice", "/orders")).await.0, 500);
-    let grpc = from(CART).uri("/orders").header(CONTENT_TYPE, "application/grpc");
+    let grpc = from(CART).method("POST").uri("/orders").header(CONTENT_TYPE, "application/grpc");
     assert_eq!(
         send(&app, grpc.body(Body::empty()).unwrap()).await,
         (StatusCode::OK, String::new())

@@ -65,7 +65,7 @@ async fn more_headers_than_a_request_may_have_are_431_and_recorded() {
 async fn a_call_with_more_headers_than_it_may_have_is_told_so_by_grpc() {
     let layer = layer(Sink::default().queue(), Limits::default());
     let inner = Inner::default();
-    let call = with_headers(100, 1).header(CONTENT_TYPE, "application/grpc");
+    let call = with_headers(100, 1).method("POST").header(CONTENT_TYPE, "application/grpc");
     let response = send(&layer, &inner, call).await;
     assert_eq!(
         (response.status().as_u16(), &response.headers()["grpc-status"]),

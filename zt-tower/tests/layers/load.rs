@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use http::header::AUTHORIZATION;
 use http::request::Builder;
 use serde_json::json;
+use zt_core::spiffe::SpiffeId;
 use zt_core::time::Timestamp;
+use zt_identity::matcher::Authorizer;
 use zt_identity::possession::eventual::Eventual;
 use zt_tower::AccessTokens;
 use zt_tower::demand::{Finding, Presented, VerifyToken};
+use zt_tower::forwarded::Forwarded;
 use zt_tower::limits::Limits;
 use zt_tower::zero_trust::ZeroTrust;
 
@@ -48,6 +51,31 @@ async fn a_source_that_is_too_fast_is_503_and_a_token_that_is_remembered_is_not(
     );
     let other = send(&layer, &inner, bearing(BATCH, &new)).await;
     assert_eq!(other.status(), 403, "another peer has a rate of its own, and is judged by policy");
+}
+
+#[tokio::test]
+async fn a_client_of_a_gateway_uses_up_its_own_rate_and_not_that_of_the_others() {
+    const GATEWAY: &str = "spiffe://example.org/gateway";
+    let gateway = || Authorizer::id(SpiffeId::parse(GATEWAY).unwrap());
+    let both = Forwarded::nobody().clients_from(gateway()).addresses_from(gateway());
+    for (forwarded, ids, addresses) in [
+        (both, [CART; 2], ["203.0.113.9", "203.0.113.10"]),
+        (Forwarded::nobody().clients_from(gateway()), [BATCH, CART], ["203.0.113.9"; 2]),
+    ] {
+        let builder = ZeroTrust::builder().tokens(Tokens).policy(Policy::default());
+        let builder = builder.without_records().clock(clock()).forwarded(forwarded);
+        let layer = builder.limits(Limits::default().rate(1, 2)).build();
+        let ask = async |n: usize, token: &str| {
+            let client = format!("By={GATEWAY};URI={}", ids[n]);
+            let request = bearing(GATEWAY, token).header("x-forwarded-client-cert", client);
+            let request = request.header("x-forwarded-for", addresses[n]);
+            send(&layer, &Inner::default(), request).await.status().as_u16()
+        };
+        for status in [401, 401, 503, 503] {
+            assert_eq!(ask(0, "a.b.c").await, status);
+        }
+        assert_eq!(ask(1, "alice").await, 200, "another client of the same gateway");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use zt_identity::jwt_svid::JwtSvidVerifier;
 use zt_identity::matcher::Authorizer;
 use zt_identity::possession::eventual::Eventual;
 use zt_identity::service_account::ServiceAccountVerifier;
+use zt_identity::source::JwtBundleSource;
 use zt_tower::caller::Caller;
 use zt_tower::demand::Demand;
 use zt_tower::denial::Refusal;
@@ -77,6 +78,26 @@ async fn name(layer: &AuthenticateLayer, request: Builder) -> Result<String, u16
         0 => Err(response.status().as_u16()),
         _ => Ok(inner.last().extensions.get::<Caller>().unwrap().workload().id().to_string()),
     }
+}
+
+#[tokio::test]
+async fn bundles_that_an_agent_keeps_current_count_until_it_was_silent_for_too_long() {
+    let authority = example_org();
+    let token = authority.jwt_svid("/cart", "orders").unwrap();
+    let bundles = JwtBundleSet::new().with(authority.jwt_bundle());
+    let source = JwtBundleSource::new(authority.trust_domain().clone(), bundles.clone());
+    let verifier = JwtSvidVerifier::new(audience());
+    let svids = layer(WorkloadDemand::new(JwtSvids::of_source(verifier, source.clone())));
+    let asked = || name(&svids, bearing(unproven(), &token));
+    assert_eq!(asked().await.as_deref(), Ok(CART));
+
+    let an_hour_ago = NOW.saturating_sub(Duration::from_secs(3601));
+    source.missed(an_hour_ago, Duration::from_secs(3600));
+    assert_eq!(asked().await, Err(503), "a good token, and nobody can tell");
+    source.replace(bundles);
+    assert_eq!(asked().await.as_deref(), Ok(CART));
+    source.replace(JwtBundleSet::new());
+    assert_eq!(asked().await, Err(401), "its trust domain is gone");
 }
 
 #[tokio::test]
