@@ -14,11 +14,13 @@
 //! `--once SCENARIO TIMES [PEER]` does the work so many times and measures nothing: it is there for
 //! a profiler to look at.
 
+mod load;
 mod measure;
 mod row;
 
 use std::hint::black_box;
 
+pub use load::{Load, Reference, Side, Window};
 use measure::{Cost, Work, measure};
 use row::{Measured, Row};
 
@@ -26,7 +28,12 @@ use row::{Measured, Row};
 pub struct Scenario {
     name: &'static str,
     // What it takes to do the work is put together when it is asked for.
-    prepare: Option<Box<dyn FnOnce() -> Works>>,
+    prepare: Option<Prepare>,
+}
+
+enum Prepare {
+    Works(Box<dyn FnOnce() -> Works>),
+    Load(Box<dyn FnOnce() -> Load>),
 }
 
 /// The work of a scenario.
@@ -68,7 +75,12 @@ impl Scenario {
 
     /// A scenario named `<area>/<case>` whose work is put together only if it is measured.
     pub fn of(name: &'static str, prepare: impl FnOnce() -> Works + 'static) -> Self {
-        Self { name, prepare: Some(Box::new(prepare)) }
+        Self { name, prepare: Some(Prepare::Works(Box::new(prepare))) }
+    }
+
+    /// A scenario named `<area>/<case>` in which servers are put under load.
+    pub fn load(name: &'static str, prepare: impl FnOnce() -> Load + 'static) -> Self {
+        Self { name, prepare: Some(Prepare::Load(Box::new(prepare))) }
     }
 
     /// A peer's way to do the same work once.
@@ -84,12 +96,23 @@ impl Scenario {
     }
 
     fn with(mut self, add: impl FnOnce(Works) -> Works + 'static) -> Self {
-        let prepare = self.prepare.take().expect("nothing has run yet");
-        Self { prepare: Some(Box::new(|| add(prepare()))), ..self }
+        let works = self.works().expect("it does its work here, and has not run");
+        Self::of(self.name, move || add(works()))
     }
 
-    fn works(&mut self) -> Works {
-        (self.prepare.take().expect("a scenario runs once"))()
+    /// What it takes to do the work here, where that is what it measures.
+    fn works(&mut self) -> Option<Box<dyn FnOnce() -> Works>> {
+        match self.prepare.take()? {
+            Prepare::Works(prepare) => Some(prepare),
+            Prepare::Load(_) => None,
+        }
+    }
+
+    fn run(&mut self) -> Vec<Row> {
+        match self.prepare.take().expect("a scenario runs once") {
+            Prepare::Works(prepare) => prepare().run(self.name),
+            Prepare::Load(prepare) => prepare().run(self.name),
+        }
     }
 }
 
@@ -127,7 +150,7 @@ impl Works {
         kinds.extend(self.peers.iter_mut().filter_map(|peer| peer.work.as_mut().ok()));
         let mut measured = measure_all(kinds).into_iter();
         let ours = measured.next().expect("our own work is always measured");
-        let row = |peer| Row { scenario, ours, peer };
+        let row = |peer| Row { scenario, ours, peer, note: None };
         if self.peers.is_empty() {
             return vec![row(None)];
         }
@@ -199,8 +222,7 @@ fn report(scenarios: &mut [Scenario], names: &[&str], show: impl Fn(&Row) -> Str
     let named = |it: &Scenario| names.is_empty() || names.iter().any(|name| it.name.contains(name));
     let mut ran = None;
     for scenario in scenarios.iter_mut().filter(|scenario| named(scenario)) {
-        let name = scenario.name;
-        scenario.works().run(name).iter().for_each(|row| println!("{}", show(row)));
+        scenario.run().iter().for_each(|row| println!("{}", show(row)));
         ran = Some(());
     }
     ran
@@ -209,6 +231,6 @@ fn report(scenarios: &mut [Scenario], names: &[&str], show: impl Fn(&Row) -> Str
 fn once(scenarios: &mut [Scenario], name: &str, times: &str, peer: Option<&&str>) -> Option<()> {
     let times = times.parse().ok()?;
     let scenario = scenarios.iter_mut().find(|scenario| scenario.name == name)?;
-    measure::repeat(scenario.works().work(peer.copied())?, times);
+    measure::repeat(scenario.works()?().work(peer.copied())?, times);
     Some(())
 }

@@ -37,13 +37,8 @@ pub(crate) fn measure(works: &mut [&mut Work]) -> Vec<Cost> {
     let batches: Vec<Batch> = works.iter_mut().map(|work| batch(work)).collect();
     let rounds = batches.iter().map(Batch::rounds).min().unwrap_or(ROUNDS);
     let mut times = vec![Vec::with_capacity(rounds); works.len()];
-    for round in 0..rounds {
-        for turn in 0..works.len() {
-            // Nobody is always first, or always behind the same other.
-            let at = (round + turn) % works.len();
-            let at = if round % 2 == 0 { at } else { works.len() - 1 - at };
-            times[at].push(per_operation(works[at], batches[at].size));
-        }
+    for at in turns(rounds, works.len()) {
+        times[at].push(per_operation(works[at], batches[at].size));
     }
     let mut costs = Vec::with_capacity(works.len());
     for ((work, batch), mut times) in works.iter_mut().zip(batches).zip(times) {
@@ -52,6 +47,17 @@ pub(crate) fn measure(works: &mut [&mut Work]) -> Vec<Cost> {
         costs.push(Cost { ns, p99, allocs: allocations(work, COUNTED.min(batch.size)) });
     }
     costs
+}
+
+/// Whose turn it is, in so many rounds of so many: nobody is always first, or always behind the same
+/// other.
+pub(crate) fn turns(rounds: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..rounds).flat_map(move |round| {
+        (0..count).map(move |turn| {
+            let at = (round + turn) % count;
+            if round % 2 == 0 { at } else { count - 1 - at }
+        })
+    })
 }
 
 /// How many operations fill one repetition, and how long it takes.

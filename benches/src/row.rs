@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::load::Window;
 use crate::measure::Cost;
 
 /// Ours beside one peer, if there is one and it can do the work.
@@ -10,6 +11,14 @@ pub(crate) struct Row {
     pub(crate) scenario: &'static str,
     pub(crate) ours: Measured,
     pub(crate) peer: Option<(&'static str, Result<Measured, &'static str>)>,
+    pub(crate) note: Option<Note>,
+}
+
+/// What there is to say beside the numbers, as a line and as members of the object.
+#[derive(Debug)]
+pub(crate) struct Note {
+    pub(crate) text: String,
+    pub(crate) members: Value,
 }
 
 /// What was measured of one side.
@@ -19,6 +28,8 @@ pub(crate) enum Measured {
     Time(Cost),
     /// What is kept.
     Bytes(u64),
+    /// What a server under load spends on a request.
+    Load(Window),
 }
 
 /// The line above all rows.
@@ -45,10 +56,21 @@ impl Row {
                 object["reason"] = reason.into();
             }
         }
+        for (name, value) in self.note.iter().filter_map(|note| note.members.as_object()).flatten()
+        {
+            object[name.as_str()] = value.clone();
+        }
         object
     }
 
     pub(crate) fn line(&self) -> String {
+        match &self.note {
+            Some(note) => format!("{}\n  {}", self.numbers(), note.text),
+            None => self.numbers(),
+        }
+    }
+
+    fn numbers(&self) -> String {
         let [took, p99, allocs] = self.ours.columns();
         let ours = format!("{:<28} {took:>10} {p99:>10} {allocs:>7}", self.scenario);
         match self.peer {
@@ -72,6 +94,7 @@ impl Measured {
                 object[format!("{whose}_allocs")] = round(cost.allocs).into();
             }
             Self::Bytes(bytes) => object[format!("{whose}_bytes")] = bytes.into(),
+            Self::Load(window) => window.put(object, whose),
         }
     }
 
@@ -79,6 +102,7 @@ impl Measured {
         match self {
             Self::Time(cost) => [time(cost.ns), time(cost.p99), round(cost.allocs).to_string()],
             Self::Bytes(bytes) => [format!("{:.1} MB", bytes as f64 / 1e6), "".into(), "".into()],
+            Self::Load(window) => [time(window.cpu_ns), time(window.p99_ns), "".into()],
         }
     }
 
@@ -90,15 +114,16 @@ impl Measured {
         match self {
             Self::Time(cost) => cost.ns,
             Self::Bytes(bytes) => bytes as f64,
+            Self::Load(window) => window.cpu_ns,
         }
     }
 }
 
-fn round(number: f64) -> f64 {
+pub(crate) fn round(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
 
-fn time(ns: f64) -> String {
+pub(crate) fn time(ns: f64) -> String {
     match ns {
         ..1e3 => format!("{ns:.1} ns"),
         1e3..1e6 => format!("{:.2} us", ns / 1e3),

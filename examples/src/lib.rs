@@ -13,12 +13,11 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// An error and what is behind it, in one line. Some say what is behind them by themselves.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     // What rustls makes of the reason is its Debug.
-    let handshake = match error.downcast_ref() {
-        Some(ConnectionRefused::Handshake(error)) => Some(error),
-        _ => error.downcast_ref(),
-    };
-    if let Some(refused) = handshake.and_then(HandshakeError::refused) {
-        return chain(refused);
+    if let Some(refused) = error.downcast_ref::<ConnectionRefused>() {
+        return refused.why();
+    }
+    if let Some(failed) = error.downcast_ref::<HandshakeError>() {
+        return failed.why();
     }
     let mut text = error.to_string();
     let mut next = error.source();

@@ -7,6 +7,9 @@ pub mod issuer;
 pub mod oidc_provider;
 pub mod chromium;
 pub mod compact;
+pub mod page;
+#[cfg(unix)]
+pub mod reader;
 
 /// The Rust of the pages in docs/, which is compiled and run with the tests of documentation.
 #[cfg(doctest)]

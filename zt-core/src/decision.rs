@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
 use crate::fault::Fault;
@@ -202,14 +203,14 @@ impl PolicyVersion {
     }
 }
 
+/// Every record has one, so it is put together without the machinery of formats.
 fn hex<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    struct Hex<'a>(&'a [u8; 32]);
-    impl fmt::Display for Hex<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-        }
+    let digit = |half: u8| half.wrapping_add(if half < 10 { b'0' } else { b'a' - 10 });
+    let mut text = [0; 64];
+    for ([high, low], byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(digest) {
+        (*high, *low) = (digit(byte >> 4), digit(byte & 15));
     }
-    serializer.collect_str(&Hex(digest))
+    serializer.serialize_str(str::from_utf8(&text).map_err(S::Error::custom)?)
 }
 
 /// The answers to all questions of one request.

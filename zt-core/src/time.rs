@@ -124,17 +124,45 @@ impl From<SystemTime> for Timestamp {
 /// RFC 3339 in UTC, with six digits of fraction where there is one.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_text(|text| f.write_str(text))
+    }
+}
+
+impl Timestamp {
+    /// What it is shown as. Every record has one, so it is put together without the machinery that
+    /// pads numbers in general.
+    fn as_text<T>(self, use_text: impl FnOnce(&str) -> T) -> T {
         let secs = self.as_secs();
         let (year, month, day) = civil_from_days(secs.div_euclid(SECS_PER_DAY));
         let second_of_day = secs.rem_euclid(SECS_PER_DAY);
         let (hour, minute, second) =
             (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         let fraction = self.0.rem_euclid(MICROS_PER_SEC);
-        if fraction != 0 {
-            write!(f, ".{fraction:06}")?;
+        // From the last digit to the first: whatever is no digit begins the field before it.
+        let mut fields = [fraction, second, minute, hour, day, month, year].into_iter();
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut left = 0;
+        for byte in text.iter_mut().rev() {
+            if byte.is_ascii_digit() {
+                *byte = u8::try_from(left % 10).unwrap_or_default().wrapping_add(b'0');
+                left /= 10;
+            } else {
+                left = fields.next().unwrap_or_default();
+            }
         }
-        f.write_str("Z")
+        match str::from_utf8(&text) {
+            Ok(text) if (0..10_000).contains(&year) => match text.split_once('.') {
+                Some((whole, _)) if fraction == 0 => use_text(&[whole, "Z"].concat()),
+                _ => use_text(text),
+            },
+            // Of another length.
+            _ => {
+                let date = format!("{year:04}-{month:02}-{day:02}");
+                let time = format!("{hour:02}:{minute:02}:{second:02}");
+                let point = if fraction == 0 { String::new() } else { format!(".{fraction:06}") };
+                use_text(&format!("{date}T{time}{point}Z"))
+            }
+        }
     }
 }
 
@@ -146,7 +174,7 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.as_text(|text| serializer.serialize_str(text))
     }
 }
 

@@ -570,7 +570,7 @@ async fn a_refused_peer_is_reported_with_the_reason() {
     let world = start(|server| {
         server.on_refused(move |_, refused| {
             let ConnectionRefused::Handshake(error) = refused else { return };
-            tell.send(error.refused().map(ToString::to_string)).unwrap();
+            tell.send((error.refused().map(ToString::to_string), refused.why())).unwrap();
         })
     })
     .await;
@@ -585,6 +585,16 @@ async fn a_refused_peer_is_reported_with_the_reason() {
     if let Ok(mut stream) = connector.connect(name, stream).await {
         assert!(stream.read(&mut [0; 1]).await.is_err());
     }
-    let reason = told.recv_timeout(SOON).unwrap();
+    let (reason, why) = told.recv_timeout(SOON).unwrap();
     assert_eq!(reason.as_deref(), Some("the peer's X509-SVID does not verify"));
+    assert_eq!(
+        why,
+        "the peer's X509-SVID does not verify: there is no bundle for trust domain \"evil.test\""
+    );
+
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let (reason, why) = told.recv_timeout(SOON).unwrap();
+    assert_eq!(reason, None);
+    assert_eq!(why, "the handshake failed: received corrupt message of type InvalidContentType");
 }

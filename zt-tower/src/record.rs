@@ -7,10 +7,11 @@
 //!
 //! [`Authorize`]: crate::authorize::Authorize
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll, ready};
+use std::task::{self, Poll, Waker, ready};
 
 use http::Response;
 use http::request::Parts;
@@ -92,6 +93,17 @@ pub(crate) fn poll_append(
     let outcome = ready!(Pin::new(pending).poll(cx));
     *append = None;
     Poll::Ready(outcome)
+}
+
+/// What comes of an append that does not wait, or one that has to be awaited: most do not, and what is
+/// known at once needs no place to be kept in until it is.
+pub(crate) fn at_once(append: Option<Append>) -> Result<Result<(), AppendError>, Append> {
+    let Some(mut append) = append else { return Ok(Ok(())) };
+    // Whoever awaits it asks again, and is woken.
+    match Pin::new(&mut append).poll(&mut task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Ok(outcome),
+        Poll::Pending => Err(append),
+    }
 }
 
 /// A denial that waits for its record.

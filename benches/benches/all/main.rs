@@ -2,6 +2,7 @@
 
 mod core;
 mod identity;
+mod load;
 mod path;
 mod policy;
 mod possession;
@@ -14,6 +15,7 @@ fn main() {
         core::scenarios,
         policy::scenarios,
         path::scenarios,
+        load::scenarios,
         token::scenarios,
         possession::scenarios,
         identity::scenarios,

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -239,6 +239,21 @@ fn garbage() -> Vec<Scenario> {
             .peer("ring", raw(Algorithm::EdDSA, &Case::new(Algorithm::EdDSA)))
     })
     .into()
+}
+
+/// How long an ES256 signature takes here, by ring: the median of so many.
+#[allow(dead_code, reason = "one bench asks how fast the machine is")]
+pub fn raw_es256(times: usize) -> Duration {
+    let mut verify = raw(Algorithm::ES256, &Case::new(Algorithm::ES256));
+    let mut all: Vec<_> = (0..times)
+        .map(|_| {
+            let began = Instant::now();
+            assert!(verify());
+            began.elapsed()
+        })
+        .collect();
+    all.sort();
+    all[times / 2]
 }
 
 /// The signature alone: what no verifier can be faster than.

@@ -46,17 +46,11 @@ fn resolve(folder: &Path, target: &str) -> PathBuf {
     path
 }
 
-/// Pages of another change than the one that brought these.
-const TO_COME: &str = "docs/first-hour.md";
-
 /// Why a link of this file leads nowhere.
 fn broken(file: &Path, target: &str) -> Option<&'static str> {
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
     let folder = file.parent().unwrap_or(Path::new(""));
     let path = if path.is_empty() { file.to_owned() } else { resolve(folder, path) };
-    if !root().join(&path).exists() && path == Path::new(TO_COME) {
-        return None;
-    }
     if !root().join(&path).exists() {
         return Some("there is no such file");
     }

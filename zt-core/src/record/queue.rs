@@ -1,7 +1,9 @@
 //! A bounded queue between the request path and a sink.
 //!
-//! The request path pays for an enqueue; one thread writes batches to the sink. What happens when
-//! the queue is full is chosen, and counted:
+//! The request path pays for an enqueue; one thread writes batches to the sink: what comes after a
+//! pause at once, and then what has gathered in 5 ms, or 256 records if they are there sooner, so that
+//! neither a thread is woken nor a file written for each of many. What happens when the queue is full
+//! is chosen, and counted:
 //!
 //! - [`BackPressure::Deny`]: the record is refused, and with it the request;
 //! - [`BackPressure::Wait`]: the request waits for room, up to a limit, and is then refused;
@@ -30,6 +32,9 @@ use crate::fault::Fault;
 const DEFAULT_CAPACITY: usize = 8_192;
 /// Records that the sink is offered at once, at most.
 const BATCH: usize = 256;
+/// How long records gather after a batch, unless enough are there before: short beside what whoever
+/// follows the records notices, long beside what it takes to wake a thread.
+const GATHERING: Duration = Duration::from_millis(5);
 /// How long a sink that failed is left alone.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -320,6 +325,7 @@ struct State {
     records: VecDeque<Record>,
     /// How many the sink is being offered.
     in_flight: usize,
+    writer: Writer,
     /// Those who wait for room, by ticket, hence in the order they came.
     waiting: BTreeMap<u64, Waiting>,
     next_ticket: u64,
@@ -329,6 +335,18 @@ struct State {
     /// The writer is gone: its sink panicked.
     dead: bool,
     stats: Stats,
+}
+
+/// What the thread that writes is at: it is woken when it waits for what there is, and once.
+#[derive(Default)]
+enum Writer {
+    /// It looks before it waits again.
+    #[default]
+    Busy,
+    /// It waits until there are enough records, or a while is over.
+    Gathers,
+    /// It waits for a record.
+    Idle,
 }
 
 /// A waker runs code of an executor, which may poll or drop tasks that use this queue. So it is
@@ -351,6 +369,19 @@ impl State {
         self.stats.enqueued = self.stats.enqueued.saturating_add(1);
     }
 
+    /// Whether the thread that writes waits for no more than what is there, and has to be woken.
+    fn wakes_writer(&mut self, enough: usize) -> bool {
+        let wakes = match self.writer {
+            Writer::Busy => false,
+            Writer::Gathers => self.records.len() >= enough,
+            Writer::Idle => true,
+        };
+        if wakes {
+            self.writer = Writer::Busy;
+        }
+        wakes
+    }
+
     fn refuse(&mut self, error: AppendError) -> Offered {
         self.stats.refused = self.stats.refused.saturating_add(1);
         Offered::Settled(Err(error))
@@ -370,8 +401,11 @@ impl Shared {
         }
         if state.records.len() < self.capacity {
             state.enqueue(record);
+            let wakes = state.wakes_writer(self.enough());
             drop(state);
-            self.work.notify_one();
+            if wakes {
+                self.work.notify_one();
+            }
             return Offered::Settled(Ok(()));
         }
         match self.back_pressure {
@@ -431,29 +465,54 @@ impl Shared {
 
     /// The thread that writes: batch after batch until the queue is closed and empty.
     fn write(&self, mut sink: impl RecordSink) {
-        while let Some(batch) = self.next_batch() {
-            while sink.append(&batch).is_err() {
+        let mut batch = VecDeque::new();
+        while self.next_batch(&mut batch) {
+            let records = batch.make_contiguous();
+            while sink.append(records).is_err() {
                 if !self.try_again() {
                     self.settle(false);
                     break;
                 }
             }
             self.settle(true);
+            batch.clear();
+            self.gather();
         }
     }
 
-    /// Takes the next records and lets those who wait move up, or `None` when all is done.
-    fn next_batch(&self) -> Option<Vec<Record>> {
+    /// How many records there are when it is not worth while to wait for more.
+    fn enough(&self) -> usize {
+        BATCH.min(self.capacity / 2)
+    }
+
+    /// Lets records gather, but not where the queue is closed.
+    fn gather(&self) {
+        let (enough, mut state) = (self.enough(), self.lock());
+        state.writer = Writer::Gathers;
+        let gathers = |state: &mut State| !state.closed && state.records.len() < enough;
+        let waited = self.work.wait_timeout_while(state, GATHERING, gathers);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.writer = Writer::Busy;
+    }
+
+    /// Takes the next records, in place of none, and lets those who wait move up; or says that all is
+    /// done.
+    fn next_batch(&self, batch: &mut VecDeque<Record>) -> bool {
         let mut state = self.lock();
         while state.records.is_empty() {
             if state.closed {
-                return None;
+                return false;
             }
+            state.writer = Writer::Idle;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let size = state.records.len().min(BATCH);
-        let batch: Vec<_> = state.records.drain(..size).collect();
-        state.in_flight = size;
+        state.writer = Writer::Busy;
+        if state.records.len() <= BATCH {
+            mem::swap(&mut state.records, batch);
+        } else {
+            batch.extend(state.records.drain(..BATCH));
+        }
+        state.in_flight = batch.len();
         let mut wakers = Vec::new();
         while !state.closed && state.records.len() < self.capacity {
             let Some((_, waiting)) = state.waiting.pop_first() else { break };
@@ -462,7 +521,7 @@ impl Shared {
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        Some(batch)
+        true
     }
 
     /// The sink failed: whether to offer the batch again, after a while. A queue that was closed
@@ -739,6 +798,44 @@ mod tests {
         let attempts = gate.attempts.load(Ordering::SeqCst);
         let most = begun.elapsed().as_millis() / RETRY.as_millis() + 1;
         assert!(u128::try_from(attempts).unwrap() <= most, "{attempts} attempts");
+    }
+
+    #[test]
+    fn many_records_are_written_in_few_batches_and_one_after_a_pause_at_once() {
+        let gate = Gate::default();
+        gate.let_go();
+        let queue = RecordQueue::builder().start(gate.clone()).unwrap();
+        let written = |count: u64| {
+            while queue.stats().written < count {
+                thread::yield_now();
+            }
+            gate.attempts.load(Ordering::SeqCst)
+        };
+        queue.append_blocking(record(0)).unwrap();
+        assert_eq!(written(1), 1);
+        let begun = Instant::now();
+        for n in 1..=200 {
+            queue.append_blocking(record(n)).unwrap();
+        }
+        let attempts = u128::try_from(written(201)).unwrap();
+        let most = begun.elapsed().as_millis() / GATHERING.as_millis() + 3;
+        assert!(attempts <= most, "{attempts} attempts where {most} are due");
+        let expected: Vec<_> = (0..=200).map(record).collect();
+        assert_eq!(seen(&gate), expected);
+    }
+
+    #[test]
+    fn the_thread_that_writes_is_woken_once_for_what_it_waits_for() {
+        let mut state = State::default();
+        let mut wakes = |writer, enough| {
+            state.writer = writer;
+            state.enqueue(record(0));
+            [state.wakes_writer(enough), state.wakes_writer(enough)]
+        };
+        assert_eq!(wakes(Writer::Idle, 256), [true, false]);
+        assert_eq!(wakes(Writer::Gathers, 3), [false, false]);
+        assert_eq!(wakes(Writer::Gathers, 3), [true, false]);
+        assert_eq!(wakes(Writer::Busy, 0), [false, false]);
     }
 
     #[test]

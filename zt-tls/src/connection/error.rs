@@ -1,6 +1,8 @@
 //! Why ends cannot be built, and why handshakes fail.
 
+use std::error::Error;
 use std::io;
+use std::iter::successors;
 
 use zt_core::fault::Fault;
 use zt_identity::source::{NoIdentity, Withdrawn};
@@ -87,6 +89,12 @@ impl HandshakeError {
         }
     }
 
+    /// Why, in one line for a log of ours. The peer learns nothing of it.
+    #[must_use]
+    pub fn why(&self) -> String {
+        self.refused().map_or_else(|| chain(self), |refused| chain(refused))
+    }
+
     /// Why, in a word for metrics.
     #[must_use]
     pub fn reason(&self) -> Reason {
@@ -98,6 +106,14 @@ impl HandshakeError {
             Self::Unwatched(_) => Reason::Internal,
         }
     }
+}
+
+/// An error and what is behind it. Some say what is behind them by themselves.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let behind = successors(error.source(), |error| error.source());
+    behind.map(ToString::to_string).fold(error.to_string(), |text, more| {
+        if text.contains(&more) { text } else { format!("{text}: {more}") }
+    })
 }
 
 fn tls(error: &io::Error) -> Option<&rustls::Error> {

@@ -264,6 +264,25 @@ pub enum ConnectionRefused {
 }
 
 impl ConnectionRefused {
+    /// Why, in one line for a log of ours. The peer learns nothing of it.
+    ///
+    /// ```
+    /// # fn server(acceptor: zt_tls::Acceptor) -> zt_tls::serve::Server {
+    /// zt_tls::serve::Server::new(acceptor)
+    ///     .on_refused(|from, refused| eprintln!("{from} is refused: {}", refused.why()))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Handshake(error) => error.why(),
+            Self::TimedOut { .. }
+            | Self::GaveWay
+            | Self::TooManyHandshakes { .. }
+            | Self::TooManyConnections { .. } => self.to_string(),
+        }
+    }
+
     /// Why, where that is not in the handshake itself.
     const fn reason(&self) -> Option<Reason> {
         match self {

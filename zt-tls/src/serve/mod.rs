@@ -51,6 +51,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Serves `service` on `listener` until the program ends; [`Server`] has more to be set.
 ///
+/// Hand over an axum router by `router.with_state(())`, as `axum::serve` does: then its layers are put
+/// around its handlers once. Else axum does that anew with each request.
+///
 /// # Errors
 ///
 /// None at present: a connection that breaks, or is refused, ends alone, and a listener that is short

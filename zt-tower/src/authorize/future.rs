@@ -58,7 +58,7 @@ pub(super) struct Served<R> {
 }
 
 impl<R> Served<R> {
-    fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
+    pub(super) fn answering(&self, append: Option<Append>, denial: Denial) -> Answering<R> {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
         if let Some(content_type) = &self.content_type {

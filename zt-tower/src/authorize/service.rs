@@ -12,7 +12,7 @@ use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
 use crate::denial::{Denial, Problem, Refusal, Respond};
 use crate::forwarded::{reads_as, remove_all};
-use crate::record::{Answering, context};
+use crate::record::{Answering, at_once, context};
 
 /// Headers by which a client asks for another method or path than that of its request line.
 const OVERRIDES: [&str; 5] = [
@@ -81,9 +81,10 @@ where
         parts.extensions.insert(permitted);
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        match append {
-            None => ResponseFuture::allowed(&mut self.inner, request, served),
-            Some(append) => {
+        match at_once(append) {
+            Ok(Ok(())) => ResponseFuture::allowed(&mut self.inner, request, served),
+            Ok(Err(_)) => ResponseFuture::denied(served.answering(None, Denial::Unavailable)),
+            Err(append) => {
                 // The service that is ready is the one to call; its clone is not ready yet.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
