@@ -147,9 +147,11 @@ fn tokens_for_others_and_what_is_no_access_token_open_nothing() {
     let foreign = another.token_for(ORDERS);
     assert_eq!(scene.refusal(&tokens, &foreign, 0), ("token_not_active", Fault::Peer));
     // It is asked about these alone that have no signature to be judged by.
-    for signed in [scene.provider.access_token("ES256"), answer["id_token"].to_string()] {
-        assert!(scene.verify(&tokens, &signed, 0).is_err());
-    }
+    let signed = scene.provider.access_token("ES256");
+    let unsupported = ("token_type_not_introspected", Fault::Peer);
+    assert_eq!(scene.refusal(&tokens, &signed, 0), unsupported);
+    let id_token = answer["id_token"].as_str().unwrap();
+    assert_eq!(scene.refusal(&tokens, id_token, 0).1, Fault::Peer);
 }
 
 #[test]

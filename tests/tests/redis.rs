@@ -75,7 +75,13 @@ async fn remembers_what_was_sent(one: Arc<dyn ReplayStore>, other: Arc<dyn Repla
     assert!(!insert(&one, "a").await, "a second time");
     assert!(!insert(&other, "a").await, "by another replica");
     assert!(insert(&other, "b").await, "another name");
+    for (jti, expected) in [("a", true), ("b", true), ("c", false)] {
+        for store in [&one, &other] {
+            assert_eq!(store.contains(&logouts.id(jti), now()).await, Ok(expected), "{jti}");
+        }
+    }
     one.remove(&logouts.id("a")).await.unwrap();
+    assert_eq!(other.contains(&logouts.id("a"), now()).await, Ok(false));
     assert!(insert(&other, "a").await, "after it was forgotten");
 
     let brief = logouts.id("brief");

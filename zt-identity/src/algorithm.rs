@@ -122,6 +122,25 @@ impl Algorithm {
         }
     }
 
+    /// All of its names in a JWS header, each of which is accepted; the first is [`Algorithm::name`].
+    /// Only `EdDSA` has two: RFC 9864 gives it another, `Ed25519`.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Rs256 => &["RS256"],
+            Self::Rs384 => &["RS384"],
+            Self::Rs512 => &["RS512"],
+            Self::Ps256 => &["PS256"],
+            Self::Ps384 => &["PS384"],
+            Self::Ps512 => &["PS512"],
+            Self::Es256 => &["ES256"],
+            Self::Es384 => &["ES384"],
+            #[cfg(feature = "aws-lc-rs")]
+            Self::Es512 => &["ES512"],
+            Self::EdDsa => &["EdDSA", "Ed25519"],
+        }
+    }
+
     /// The type of key that it signs with.
     #[must_use]
     pub const fn key_type(self) -> KeyType {
@@ -629,7 +648,13 @@ mod tests {
         for algorithm in Algorithm::ALL {
             assert_eq!(Algorithm::from_name(algorithm.name()), Ok(*algorithm));
         }
-        assert_eq!(Algorithm::from_name("Ed25519"), Ok(Algorithm::EdDsa));
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.names().first(), Some(&algorithm.name()));
+            for name in algorithm.names() {
+                assert_eq!(Algorithm::from_name(name), Ok(*algorithm));
+            }
+        }
+        assert_eq!(Algorithm::EdDsa.names(), ["EdDSA", "Ed25519"]);
         for name in [
             "none", "None", "", "HS256", "HS384", "HS512", "ES521", "ES256K", "rs256", "Ed448",
             "RS256 ",

@@ -232,7 +232,11 @@ impl TimeRules {
         let expires = date(claims, "exp")?.ok_or(ClaimsError::Missing { claim: "exp" })?;
         let not_before = date(claims, "nbf")?;
         let issued_at = date(claims, "iat")?;
-        self.check_expiry(expires, now)?;
+        let counts_until = expires.saturating_add(self.leeway);
+        // "on or after which the JWT MUST NOT be accepted" (RFC 7519 §4.1.4).
+        if now >= counts_until {
+            return Err(ClaimsError::Expired { now, expires });
+        }
         let soon = now.saturating_add(self.leeway);
         if let Some(not_before) = not_before.filter(|begin| *begin > soon) {
             return Err(ClaimsError::NotYetValid { now, not_before });
@@ -241,15 +245,7 @@ impl TimeRules {
             return Err(ClaimsError::IssuedInFuture { now, issued_at });
         }
         self.check_lifetime(issued_at.or(not_before).unwrap_or(now), expires)?;
-        Ok(Lifetime { expires, issued_at })
-    }
-
-    /// "on or after which the JWT MUST NOT be accepted" (RFC 7519 §4.1.4).
-    fn check_expiry(&self, expires: Timestamp, now: Timestamp) -> Result<(), ClaimsError> {
-        if now >= expires.saturating_add(self.leeway) {
-            return Err(ClaimsError::Expired { now, expires });
-        }
-        Ok(())
+        Ok(Lifetime { expires, counts_until, issued_at })
     }
 
     fn check_lifetime(&self, begin: Timestamp, expires: Timestamp) -> Result<(), ClaimsError> {
@@ -284,6 +280,8 @@ impl LeewayTooLong {
 pub struct Lifetime {
     /// `exp`.
     pub expires: Timestamp,
+    /// `exp` and the leeway that it was judged with: from then on the token is refused.
+    pub counts_until: Timestamp,
     /// `iat`.
     pub issued_at: Option<Timestamp>,
 }

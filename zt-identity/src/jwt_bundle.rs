@@ -14,7 +14,7 @@
 //! A [`JwtBundleSet`] answers for one trust domain at a time (J-10). It has no way to pool them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
 
@@ -99,10 +99,26 @@ impl JwtBundle {
         self.keys.is_empty()
     }
 
+    /// What is remembered of keys that have vouched for something.
+    pub(crate) fn edition(&self) -> Edition {
+        Edition(Arc::downgrade(&self.keys))
+    }
+
     /// The keys for JWT-SVIDs that were left out, and why.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedJwk] {
         self.keys.skipped()
+    }
+}
+
+/// The very keys of a bundle and its clones: those of another reading are others, whatever they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Edition(Weak<JwkSet>);
+
+impl Edition {
+    /// Whether these are the keys of this bundle. Their place is not given to others while this lasts.
+    pub(crate) fn is_of(&self, bundle: &JwtBundle) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&bundle.keys))
     }
 }
 

@@ -26,6 +26,8 @@
 //! `EdDSA` is not among the algorithms of the standard. `ES512` is, and is refused without the feature
 //! `aws-lc-rs`: ring has no P-521.
 
+mod cached;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,13 +37,14 @@ use zt_core::spiffe::{SpiffeId, SpiffeIdError, TrustDomain};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
+pub use self::cached::CachedJwtSvidVerifier;
 use crate::algorithm::Algorithm;
 use crate::claims::{self, Audience, ClaimsError, LeewayTooLong, Lifetime, TimeRules};
 use crate::confirmation::Confirmation;
 use crate::excerpt::excerpt;
 use crate::json::{JsonError, Object, Value};
 use crate::jws::{Jws, JwsError, Profile};
-use crate::jwt_bundle::JwtBundleSet;
+use crate::jwt_bundle::{JwtBundle, JwtBundleSet};
 
 /// What a JWT-SVID may be signed with (JWT-SVID §2.1), as far as ring goes.
 pub const ALGORITHMS: &[Algorithm] = &[
@@ -95,6 +98,12 @@ impl JwtSvid {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         self.0.lifetime.expires
+    }
+
+    /// Until when its verifier takes it: `exp` and the leeway. What was let in by it ends then too.
+    #[must_use]
+    pub fn counts_until(&self) -> Timestamp {
+        self.0.lifetime.counts_until
     }
 
     /// When it was issued: `iat`.
@@ -169,12 +178,22 @@ impl JwtSvidVerifier {
         bundles: &JwtBundleSet,
         now: Timestamp,
     ) -> Result<Verified<JwtSvid>, JwtSvidError> {
+        self.judge(token, bundles, now).map(|(svid, _)| svid)
+    }
+
+    /// The token, and the bundle that vouches for it.
+    fn judge<'b>(
+        &self,
+        token: &str,
+        bundles: &'b JwtBundleSet,
+        now: Timestamp,
+    ) -> Result<(Verified<JwtSvid>, &'b JwtBundle), JwtSvidError> {
         let jws = Jws::parse(token, &PROFILE)?;
         let kid = jws.kid().ok_or(JwtSvidError::NoKid)?;
         let payload = jws.unverified_payload()?;
         let claims = Object::parse_token(&payload)?;
         let id = SpiffeId::parse(claims::subject(&claims)?)?;
-        check_signature(&jws, kid, &id, bundles)?;
+        let bundle = check_signature(&jws, kid, &id, bundles)?;
         check_audience_count(&claims)?;
         self.audience.check(&claims)?;
         let lifetime = self.times.check(&claims, now)?;
@@ -184,23 +203,24 @@ impl JwtSvidVerifier {
             reason = "a key of the workload's own trust domain signed it, and rules 1 to 7 hold"
         )]
         let verified = danger::verified(JwtSvid(Arc::new(Facts { id, confirmation, lifetime })));
-        Ok(verified)
+        Ok((verified, bundle))
     }
 }
 
 /// J-10, J-05.
-fn check_signature(
+fn check_signature<'b>(
     jws: &Jws<'_>,
     kid: &str,
     id: &SpiffeId,
-    bundles: &JwtBundleSet,
-) -> Result<(), JwtSvidError> {
+    bundles: &'b JwtBundleSet,
+) -> Result<&'b JwtBundle, JwtSvidError> {
     let trust_domain = id.trust_domain();
     let bundle = bundles
         .get(trust_domain)
         .ok_or_else(|| JwtSvidError::NoBundle { trust_domain: trust_domain.to_owned() })?;
     let key = bundle.key(kid).ok_or_else(|| JwtSvidError::UnknownKey { kid: excerpt(kid) })?;
-    Ok(jws.check_signature(key)?)
+    jws.check_signature(key)?;
+    Ok(bundle)
 }
 
 /// Every name of ours is compared with every name of theirs, so theirs are counted.

@@ -28,6 +28,7 @@ pub mod signing_key;
 pub mod claims;
 pub mod confirmation;
 pub mod unadmitted;
+pub mod verdicts;
 pub mod jwt_bundle;
 pub mod jwt_svid;
 #[cfg(feature = "unstable-wit")]

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -12,6 +13,7 @@ use zt_core::spiffe::TrustDomain;
 use zt_core::time::Timestamp;
 use zt_identity::authority::{Authority, SVID_LIFETIME};
 use zt_identity::bundle::{BundleSet, SpiffeBundle, X509Bundle};
+use zt_identity::jwt_bundle::JwtBundleSet;
 use zt_identity::revocation::{RevocationError, RevocationListError};
 use zt_identity::source::{
     Event, JwtBundleFileError, JwtBundleFiles, JwtBundleSource, NoIdentity, PemFiles,
@@ -405,4 +407,59 @@ fn keys_of_jwt_svids_come_from_files_and_go_stale_when_these_break() {
     assert_eq!(source.load().counts_until(), None);
     source.remove_bundle(partner.trust_domain().borrowed());
     assert_eq!(known(after, "partner.test"), Ok(false));
+}
+
+/// Does this on a thread of its own, and waits for its end.
+fn in_time(work: impl FnOnce() + Send + 'static) {
+    let (done, end) = std::sync::mpsc::channel();
+    let working = std::thread::spawn(move || {
+        work();
+        done.send(()).unwrap();
+    });
+    if end.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+        panic!("it waits for itself");
+    }
+    working.join().unwrap();
+}
+
+#[test]
+fn an_observer_may_update_the_source_that_it_observes() {
+    in_time(|| {
+        let ours = authority();
+        let partner = Authority::new(domain("partner.test"), NOW).unwrap();
+        let source = ours.source("/a").unwrap();
+        let (own, bundle) = (source.clone(), partner.bundle());
+        source.observe(move |event: &Event<'_>| match event {
+            // What is there already is nothing new, and nobody is told.
+            Event::Updated { .. } => drop(own.put_bundle(bundle.clone(), None).unwrap()),
+            Event::Withdrawn { .. } => drop(own.remove_bundle(bundle.trust_domain().borrowed())),
+            Event::UpdateFailed { .. } => drop(own.withdraw()),
+            Event::LeftOut { .. } | Event::Expired { .. } | Event::Disconnected { .. } | _ => {}
+        });
+        let partners = || source.load().bundles().get(partner.trust_domain().borrowed()).is_some();
+        source.replace(ours.svid("/a").unwrap(), BundleSet::new().with(ours.bundle()));
+        assert!(partners());
+        assert!(source.put_bundle(ours.bundle(), None).is_err());
+        assert!(source.load().identity().is_err(), "the failure withdrew it");
+    });
+}
+
+#[test]
+fn an_observer_of_bundles_may_put_one_beside_them() {
+    in_time(|| {
+        let partner = Authority::new(domain("partner.test"), NOW).unwrap();
+        let source = JwtBundleSource::new(domain("example.org"), JwtBundleSet::new());
+        let (own, bundle) = (source.clone(), partner.jwt_bundle());
+        source.observe(move |event: &Event<'_>| {
+            if matches!(event, Event::Updated { generation: 2 } | Event::UpdateFailed { .. }) {
+                own.put_bundle(bundle.clone(), None).unwrap();
+            }
+        });
+        source.replace(JwtBundleSet::new());
+        assert_eq!(source.generation(), 3);
+        assert!(source.put_bundle(authority().jwt_bundle(), None).is_err());
+        assert_eq!(source.generation(), 4);
+        source.remove_bundle(partner.trust_domain().borrowed());
+        assert_eq!(source.generation(), 5);
+    });
 }

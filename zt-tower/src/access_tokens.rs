@@ -106,7 +106,7 @@ impl AccessTokens {
     }
 
     /// The same tokens, of which so many that were good are remembered for a while instead of
-    /// verified again: see [`verdict_cache`](zt_identity::oidc::verdict_cache). How a token has to
+    /// verified again: see [`verdicts`](zt_identity::verdicts). How a token has to
     /// belong to its sender is asked each time. Tokens that an issuer is asked about are remembered
     /// anyway, as many as its verifier was built for.
     ///
@@ -205,7 +205,7 @@ impl Beside {
         let user = binding
             .user(token)
             .map_err(|error| Refusal::new(Denial::of_token(error.fault()), error.reason()))?;
-        let found = Found::from(user).until(token.expires());
+        let found = Found::from(user).until(token.counts_until());
         let found = match self.standing {
             Some(standing) => found.with_standing(standing),
             None => found,

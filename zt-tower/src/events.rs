@@ -11,12 +11,14 @@
 //! 3. it was not sent before; a security event that was does nothing and is answered as if it had not
 //!    been (RFC 8935 §2), a logout token that was is refused;
 //! 4. what it revokes could be passed on to everyone who shares it: where not, it may be sent again.
+//!    One that comes again while that is still going on is not acknowledged: nobody knows yet how it
+//!    ends.
 //!
 //! | outcome | logout | event |
 //! |---|---|---|
 //! | it revokes, or has nothing to revoke | 200 | 202 |
 //! | the request or the token is refused | 400, `error` | 400, `err` and `description` (RFC 8935 §2.3) |
-//! | keys or stores are down | 400, `error` | 503 |
+//! | keys or stores are down, or the same token is being passed on | 400, `error` | 503 |
 //!
 //! Every answer has `Cache-Control: no-store`.
 //!
@@ -42,7 +44,6 @@ use zt_identity::oidc::security_event_token::SecurityEventTokenVerifier;
 use zt_identity::oidc::signed::SignedTokenError;
 use zt_identity::possession::replay::{AdmitError, Replay};
 use zt_identity::possession::revocations::{Revocation, RevocationEventError, Revoke, RevokeError};
-use zt_identity::unadmitted::ReplayId;
 
 /// The longest body that is read, in bytes: a token, and as much again for what surrounds it in a
 /// form. Limit what you collect to this.
@@ -110,9 +111,9 @@ impl BackChannelLogout {
         check_request(head, body, "application/x-www-form-urlencoded")?;
         let form = form_value(body, "logout_token").ok_or(Rejection::Request)?;
         let token = self.tokens.verify(&form, now)?;
-        let id = *token.id();
-        let token = self.feed.replay.admit(token, now).await?;
-        self.feed.revoke(&id, Ok(Revocation::of_logout(&token)), now).await
+        let feed = &self.feed;
+        let revoke = async |token| feed.revoke(Revocation::of_logout(&token), now).await;
+        feed.replay.finish(token, now, revoke).await
     }
 }
 
@@ -177,13 +178,15 @@ impl EventDelivery {
         check_request(head, body, "application/secevent+jwt")?;
         let token = str::from_utf8(body).map_err(|_| Rejection::Request)?;
         let token = self.tokens.verify(token, now)?;
-        let id = *token.id();
-        let token = match self.feed.replay.admit(token, now).await {
-            Err(AdmitError::Replayed(_)) => return Ok(Vec::new()),
-            admitted => admitted?,
+        let feed = &self.feed;
+        let revoke = async |token| {
+            let revocations = Revocation::of_event(&token, &self.token_issuer)?;
+            feed.revoke(revocations, now).await
         };
-        let revocations = Revocation::of_event(&token, &self.token_issuer);
-        self.feed.revoke(&id, revocations, now).await
+        match feed.replay.finish(token, now, revoke).await {
+            Err(Rejection::Admit(AdmitError::Replayed(_))) => Ok(Vec::new()),
+            done => done,
+        }
     }
 }
 
@@ -206,26 +209,14 @@ impl Feed {
         Self { replay, revocations: Arc::new(revocations), clock: Arc::new(SystemClock) }
     }
 
-    /// Rule 4. What was not done is not remembered as done.
+    /// Rule 4. What was revoked twice is revoked.
     async fn revoke(
         &self,
-        id: &ReplayId,
-        revocations: Result<Vec<Revocation>, RevocationEventError>,
+        revocations: Vec<Revocation>,
         now: Timestamp,
     ) -> Result<Vec<Revocation>, Rejection> {
-        let done = match revocations {
-            Ok(revocations) => {
-                let passed_on = self.revocations.revoke(&revocations, now).await;
-                passed_on.map(|()| revocations).map_err(Rejection::from)
-            }
-            Err(error) => Err(error.into()),
-        };
-        if done.is_err() {
-            // Where that fails too, the token is refused until it is over, and its revocations
-            // count here nevertheless.
-            let _ = self.replay.forget(id).await;
-        }
-        done
+        self.revocations.revoke(&revocations, now).await?;
+        Ok(revocations)
     }
 }
 

@@ -1,4 +1,21 @@
-//! What one service verifies at once, and for whom.
+//! What one request may take of a service before it is allowed.
+//!
+//! | what | the bound | beyond it |
+//! |---|---|---|
+//! | headers | [`Limits::headers`]: 100 of 32 KiB together | 431, RESOURCE_EXHAUSTED |
+//! | a token; a path | [`MAX_TOKEN`](crate::credential::MAX_TOKEN), [`MAX_PATH`](crate::path::MAX_PATH) | 401; 400 |
+//! | verifications of one source | [`Limits::rate`]: 1,000 a second after a burst of 2,000 | 503 at once |
+//! | verifications at once | [`Limits::verifications`]: 256 | 503 at once |
+//! | the time that one of them waits for others | [`Limits::time`]: 6 s | 503 |
+//! | the work of a decision | that of the policy engine, which waits for nobody | it denies |
+//! | the time that a record waits for room | that of the queue's `BackPressure`: none | 503 |
+//!
+//! Every 503 has `Retry-After`, and every refusal is recorded. The body of a request and the time of
+//! its handler are for the service; `tower-http` has layers for both. The line and the headers of a
+//! request are read by the HTTP server before any layer sees them, within its own limits and its own
+//! time: what is stated here counts for servers that are more patient.
+//!
+//! # What is verified at once, and for whom
 //!
 //! Verifying a credential costs a signature, some 40 µs of a core, or the wait for somebody else. A
 //! flood of tokens that are new, or garbage, shall not take that from callers whose tokens are
@@ -17,21 +34,29 @@
 //! addresses, so that nobody without a certificate takes a place from a peer. Where a map is full,
 //! those who find no place share one.
 //!
-//! What a credential itself may take is limited where it is read: a token to
-//! [`MAX_TOKEN`](crate::credential::MAX_TOKEN) bytes, a path to [`MAX_PATH`](crate::path::MAX_PATH).
-//! What is waited for has a time limit of its own: 5 seconds for a review of a token, and what the
-//! replay store was given. The size of a request's headers is for the HTTP server, the time of a
-//! handler for the service.
+//! # What is waited for
+//!
+//! Whoever is asked about a credential has a time limit of its own: 5 s for an issuer or an API server,
+//! 250 ms for a replay store in Redis, whatever it was given for one of yours. A verification that asks
+//! several of them, or one that keeps no limit, ends after [`Limits::time`] all the same, within a
+//! quarter of a second: the question is dropped, and with it its place among those at once. That needs
+//! no runtime: a thread looks after those who wait, once the first one does.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+use zt_core::lease::{Ended, Leases};
 use zt_core::spiffe::SpiffeId;
-use zt_core::time::Timestamp;
+use zt_core::time::{SystemClock, Timestamp};
+use zt_identity::possession::eventual::Eventual;
 
 use crate::denial::{Denial, Refusal};
 
@@ -45,6 +70,16 @@ pub const DEFAULT_BURST: u32 = 2_000;
 /// Sources that are told apart unless stated otherwise: about a megabyte.
 pub const DEFAULT_SOURCES: usize = 10_000;
 
+/// Headers of a request unless stated otherwise, each value counted: as many as hyper reads.
+pub const DEFAULT_HEADERS: usize = 100;
+/// Bytes of their names and values together unless stated otherwise: 32 KiB, twice the longest token.
+pub const DEFAULT_HEADER_BYTES: usize = 32 * 1024;
+/// How long a verification may wait for others unless stated otherwise: 6 s, a little more than any of
+/// those others are given by themselves, so that these tell first which of them it was.
+pub const DEFAULT_TIME: Duration = Duration::from_secs(6);
+
+/// How often those who wait are looked at.
+const LOOK: Duration = Duration::from_millis(250);
 /// How often the places of those who have been quiet are given to others.
 const SWEEP: Duration = Duration::from_secs(1);
 const SECOND: u64 = 1_000_000;
@@ -54,10 +89,13 @@ const SECOND: u64 = 1_000_000;
 /// ```
 /// use zt_tower::limits::Limits;
 ///
-/// let limits = Limits::default().verifications(64).rate(100, 500);
+/// let limits = Limits::default().headers(50, 16 * 1024).verifications(64).rate(100, 500);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    headers: usize,
+    header_bytes: usize,
+    time: Duration,
     verifications: usize,
     rate: Rate,
     sources: usize,
@@ -82,6 +120,9 @@ impl Rate {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            headers: DEFAULT_HEADERS,
+            header_bytes: DEFAULT_HEADER_BYTES,
+            time: DEFAULT_TIME,
             verifications: DEFAULT_VERIFICATIONS,
             rate: Rate::new(DEFAULT_RATE, DEFAULT_BURST),
             sources: DEFAULT_SOURCES,
@@ -90,6 +131,21 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// At most so many headers, each value counted, and so many bytes of their names and values
+    /// together; [`DEFAULT_HEADERS`] and [`DEFAULT_HEADER_BYTES`] by default. RFC 6585 §5 has the
+    /// answer to more: 431.
+    #[must_use]
+    pub const fn headers(self, count: usize, bytes: usize) -> Self {
+        Self { headers: count, header_bytes: bytes, ..self }
+    }
+
+    /// Lets a verification wait for others for this long, all of them together; [`DEFAULT_TIME`] by
+    /// default. What is known at once waits for nobody.
+    #[must_use]
+    pub const fn time(self, at_most: Duration) -> Self {
+        Self { time: at_most, ..self }
+    }
+
     /// At most this many verifications at once; [`DEFAULT_VERIFICATIONS`] by default, at least 1.
     #[must_use]
     pub fn verifications(self, at_once: usize) -> Self {
@@ -121,6 +177,7 @@ struct State {
     at_once: AtomicUsize,
     peers: Mutex<Sources<SpiffeId>>,
     addresses: Mutex<Sources<IpAddr>>,
+    waiting: Leases,
 }
 
 /// A verification that is going on, until this is dropped.
@@ -141,7 +198,46 @@ impl Limiter {
             at_once: AtomicUsize::new(0),
             peers: Mutex::default(),
             addresses: Mutex::default(),
+            waiting: Leases::new(SystemClock, LOOK),
         }))
+    }
+
+    /// Whether a request has no more headers than it may.
+    pub(crate) fn check_headers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let limits = &self.0.limits;
+        if headers.len() > limits.headers {
+            return Err(Refusal::new(Denial::HeadersTooLarge, "headers_too_many"));
+        }
+        let bytes = headers.iter().fold(0_usize, |bytes, (name, value)| {
+            bytes.saturating_add(name.as_str().len()).saturating_add(value.len())
+        });
+        if bytes > limits.header_bytes {
+            return Err(Refusal::new(Denial::HeadersTooLarge, "headers_too_large"));
+        }
+        Ok(())
+    }
+
+    /// The same answer, where it comes in time. One that does not is dropped.
+    pub(crate) fn in_time<T: Send + 'static>(
+        &self,
+        mut answer: Eventual<Result<T, Refusal>>,
+    ) -> Eventual<Result<T, Refusal>> {
+        let (began, at_most) = (Instant::now(), self.0.limits.time);
+        let in_time = move |_: Timestamp| match began.elapsed() < at_most {
+            true => Ok(()),
+            false => Err(Ended::Expired),
+        };
+        let late = Refusal::new(Denial::Unavailable, "verification_timeout");
+        // What nobody would end does not begin.
+        let Ok(lease) = self.0.waiting.grant(in_time) else { return Eventual::ready(Err(late)) };
+        let mut ending = lease.ended();
+        Eventual::pending(async move {
+            poll_fn(|cx| match Pin::new(&mut answer).poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(answer),
+                Poll::Pending => Pin::new(&mut ending).poll(cx).map(|_| Err(late.clone())),
+            })
+            .await
+        })
     }
 
     /// Begins a verification for a request of this workload, or from this address.

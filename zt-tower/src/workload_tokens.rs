@@ -23,14 +23,17 @@ use zt_core::principal::Principal;
 use zt_core::snapshot::Snapshot;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
+use zt_identity::algorithm::NoRandomness;
 use zt_identity::jwt_bundle::JwtBundleSet;
-use zt_identity::jwt_svid::JwtSvidVerifier;
+use zt_identity::jwt_svid::{CachedJwtSvidVerifier, JwtSvid, JwtSvidVerifier};
 use zt_identity::matcher::Authorizer;
 use zt_identity::possession::binding::{Binding, BindingError};
 use zt_identity::possession::eventual::Eventual;
 #[cfg(feature = "http")]
 use zt_identity::service_account::TokenReviewer;
-use zt_identity::service_account::{ServiceAccountToken, ServiceAccountVerifier};
+use zt_identity::service_account::{
+    CachedServiceAccountVerifier, ServiceAccountError, ServiceAccountToken, ServiceAccountVerifier,
+};
 use zt_identity::source::JwtBundleSource;
 
 use crate::denial::{Denial, Refusal};
@@ -40,6 +43,13 @@ use crate::denial::{Denial, Refusal};
 /// What is known at once is [ready](Eventual::ready); what somebody else has to be asked for is
 /// [pending](Eventual::pending), and the request waits for it.
 pub trait VerifyWorkload: Send + Sync {
+    /// What is known of this token already, at no cost worth mentioning; `None` where it has to be
+    /// verified. What is known is not [limited](crate::limits).
+    fn known(&self, token: &str, now: Timestamp) -> Option<Result<FoundWorkload, Refusal>> {
+        let _ = (token, now);
+        None
+    }
+
     /// The workload of this token, or a [`Refusal`] with a reason out of a fixed set that holds
     /// nothing of the token.
     fn workload(&self, token: &str, now: Timestamp) -> Eventual<Result<FoundWorkload, Refusal>>;
@@ -53,7 +63,7 @@ pub struct FoundWorkload {
 }
 
 impl FoundWorkload {
-    /// This workload, until its token expires.
+    /// This workload, until its token counts no more.
     #[must_use]
     pub const fn new(principal: Verified<Principal>, until: Timestamp) -> Self {
         Self { principal, until }
@@ -73,12 +83,13 @@ impl FoundWorkload {
 ///
 /// let bundles = Arc::new(Snapshot::new(JwtBundleSet::new())); // a watch puts new ones into it
 /// let verifier = JwtSvidVerifier::new(Audience::any(["orders"])?);
-/// let tokens = JwtSvids::new(verifier, bundles);
+/// let tokens = JwtSvids::new(verifier, bundles).cached(10_000)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct JwtSvids {
     verifier: JwtSvidVerifier,
+    cached: Option<CachedJwtSvidVerifier>,
     bundles: Bundles,
 }
 
@@ -92,7 +103,7 @@ impl JwtSvids {
     /// Those that these verify, which count for as long as nobody replaces them.
     #[must_use]
     pub const fn new(verifier: JwtSvidVerifier, bundles: Arc<Snapshot<JwtBundleSet>>) -> Self {
-        Self { verifier, bundles: Bundles::Fixed(bundles) }
+        Self { verifier, cached: None, bundles: Bundles::Fixed(bundles) }
     }
 
     /// Those that the bundles of this source verify, while they count: one that an agent or files
@@ -100,26 +111,57 @@ impl JwtSvids {
     /// refused as unavailable (503).
     #[must_use]
     pub const fn of_source(verifier: JwtSvidVerifier, source: JwtBundleSource) -> Self {
-        Self { verifier, bundles: Bundles::Of(source) }
+        Self { verifier, cached: None, bundles: Bundles::Of(source) }
+    }
+
+    /// The same tokens, of which so many that were good are remembered for a while instead of verified
+    /// again: see [`verdicts`](zt_identity::verdicts). A bundle that is replaced or taken away ends
+    /// what it vouched for.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`] when there is none for the key of the cache.
+    pub fn cached(self, capacity: usize) -> Result<Self, NoRandomness> {
+        Ok(Self { cached: Some(self.verifier.clone().cached(capacity)?), ..self })
     }
 
     fn found(&self, token: &str, now: Timestamp) -> Result<FoundWorkload, Refusal> {
-        let judged = match &self.bundles {
-            Bundles::Fixed(bundles) => self.verifier.verify(token, &bundles.load(), now),
+        let judged = self.by_bundles(now, |bundles| match &self.cached {
+            Some(cached) => cached.verify(token, bundles, now),
+            None => self.verifier.verify(token, bundles, now),
+        })?;
+        workload(&judged.map_err(|error| refused(error.fault(), error.reason()))?)
+    }
+
+    /// What is made of the bundles that count at `now`.
+    fn by_bundles<T>(
+        &self,
+        now: Timestamp,
+        judge: impl FnOnce(&JwtBundleSet) -> T,
+    ) -> Result<T, Refusal> {
+        match &self.bundles {
+            Bundles::Fixed(bundles) => Ok(judge(&bundles.load())),
             Bundles::Of(source) => {
                 let material = source.load();
-                let bundles =
-                    material.at(now).map_err(|stale| refused(stale.fault(), "bundles_stale"))?;
-                self.verifier.verify(token, bundles, now)
+                let bundles = material.at(now);
+                Ok(judge(bundles.map_err(|stale| refused(stale.fault(), "bundles_stale"))?))
             }
-        };
-        let svid = judged.map_err(|error| refused(error.fault(), error.reason()))?;
-        let principal = Binding::bearer().workload(&svid).map_err(unbound)?;
-        Ok(FoundWorkload::new(principal, svid.expires()))
+        }
     }
 }
 
+fn workload(svid: &Verified<JwtSvid>) -> Result<FoundWorkload, Refusal> {
+    let principal = Binding::bearer().workload(svid).map_err(unbound)?;
+    Ok(FoundWorkload::new(principal, svid.counts_until()))
+}
+
 impl VerifyWorkload for JwtSvids {
+    fn known(&self, token: &str, now: Timestamp) -> Option<Result<FoundWorkload, Refusal>> {
+        let cached = self.cached.as_ref()?;
+        let known = self.by_bundles(now, |bundles| cached.remembered(token, bundles, now));
+        Some(workload(&known.ok()??))
+    }
+
     fn workload(&self, token: &str, now: Timestamp) -> Eventual<Result<FoundWorkload, Refusal>> {
         Eventual::ready(self.found(token, now))
     }
@@ -132,6 +174,7 @@ pub struct ServiceAccounts(Judge);
 #[derive(Clone, Debug)]
 enum Judge {
     Keys(ServiceAccountVerifier),
+    Cached(ServiceAccountVerifier, CachedServiceAccountVerifier),
     #[cfg(feature = "http")]
     Reviewer(Arc<TokenReviewer>),
 }
@@ -151,17 +194,41 @@ impl ServiceAccounts {
     pub fn reviewed(reviewer: TokenReviewer) -> Self {
         Self(Judge::Reviewer(Arc::new(reviewer)))
     }
+
+    /// The same tokens, of which so many that were good are remembered for a while instead of verified
+    /// again: see [`verdicts`](zt_identity::verdicts). Keys that change end what they vouched for. What
+    /// the API server reviews, it is asked about with each request all the same: what it knows beside
+    /// the token may change at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRandomness`] when there is none for the key of the cache.
+    pub fn cached(self, capacity: usize) -> Result<Self, NoRandomness> {
+        Ok(Self(match self.0 {
+            Judge::Keys(verifier) | Judge::Cached(verifier, _) => {
+                let cached = verifier.clone().cached(capacity)?;
+                Judge::Cached(verifier, cached)
+            }
+            #[cfg(feature = "http")]
+            Judge::Reviewer(reviewer) => Judge::Reviewer(reviewer),
+        }))
+    }
 }
 
 impl VerifyWorkload for ServiceAccounts {
+    fn known(&self, token: &str, now: Timestamp) -> Option<Result<FoundWorkload, Refusal>> {
+        match &self.0 {
+            Judge::Cached(_, cached) => Some(account(&cached.remembered(token, now)?)),
+            Judge::Keys(_) => None,
+            #[cfg(feature = "http")]
+            Judge::Reviewer(_) => None,
+        }
+    }
+
     fn workload(&self, token: &str, now: Timestamp) -> Eventual<Result<FoundWorkload, Refusal>> {
         match &self.0 {
-            Judge::Keys(verifier) => Eventual::ready(
-                verifier
-                    .verify(token, now)
-                    .map_err(|error| refused(error.fault(), error.reason()))
-                    .and_then(|token| account(&token)),
-            ),
+            Judge::Keys(verifier) => judged(verifier.verify(token, now)),
+            Judge::Cached(_, cached) => judged(cached.verify(token, now)),
             #[cfg(feature = "http")]
             Judge::Reviewer(reviewer) => {
                 let (reviewer, token) = (Arc::clone(reviewer), token.to_owned());
@@ -175,9 +242,16 @@ impl VerifyWorkload for ServiceAccounts {
     }
 }
 
+fn judged(
+    verified: Result<Verified<ServiceAccountToken>, ServiceAccountError>,
+) -> Eventual<Result<FoundWorkload, Refusal>> {
+    let token = verified.map_err(|error| refused(error.fault(), error.reason()));
+    Eventual::ready(token.and_then(|token| account(&token)))
+}
+
 fn account(token: &Verified<ServiceAccountToken>) -> Result<FoundWorkload, Refusal> {
     let principal = Binding::bearer().service_account(token).map_err(unbound)?;
-    Ok(FoundWorkload::new(principal, token.expires()))
+    Ok(FoundWorkload::new(principal, token.counts_until()))
 }
 
 fn refused(fault: Fault, reason: &'static str) -> Refusal {
@@ -208,6 +282,14 @@ impl WorkloadDemand {
     #[must_use]
     pub fn over(self, proxies: Authorizer) -> Self {
         Self { over: Some(proxies), ..self }
+    }
+
+    pub(crate) fn known(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<Result<FoundWorkload, Refusal>> {
+        self.tokens.known(token, now)
     }
 
     pub(crate) fn workload(

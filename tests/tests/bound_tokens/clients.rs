@@ -14,7 +14,7 @@ struct Expected {
     reason: Option<&'static str>,
 }
 
-const PROOFS: &str = "DPoP realm=\"zero-trust\", algs=\"ES256 EdDSA\"";
+const PROOFS: &str = "DPoP realm=\"zero-trust\", algs=\"ES256 EdDSA Ed25519\"";
 const BEARERS: &str = "Bearer realm=\"zero-trust\"";
 
 fn good() -> Expected {

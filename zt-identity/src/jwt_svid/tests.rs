@@ -235,6 +235,80 @@ fn nothing_of_the_token_is_in_the_name_of_a_refusal() {
     }
 }
 
+fn cached() -> CachedJwtSvidVerifier {
+    JwtSvidVerifier::new(Audience::any(["orders"]).unwrap()).cached(16).unwrap()
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(now().as_secs().saturating_add(secs))
+}
+
+#[test]
+fn a_token_that_is_remembered_ends_in_its_time() {
+    let (cached, issuer) = (cached(), minted::Issuer::p256());
+    let bundles = JwtBundleSet::new().with(bundle("example.org", &issuer));
+    let token = issuer.sign(HEADER, claims().to_string());
+    assert_eq!(cached.remembered(&token, &bundles, now()), None);
+    let svid = cached.verify(&token, &bundles, now()).unwrap();
+    assert_eq!(svid.counts_until(), at(360));
+    assert_eq!(cached.remembered(&token, &bundles, at(299)), Some(svid));
+    // Within the leeway it is verified again, and after that it is refused.
+    assert_eq!(cached.remembered(&token, &bundles, at(300)), None);
+    assert!(cached.verify(&token, &bundles, at(359)).is_ok());
+    assert_eq!(cached.verify(&token, &bundles, at(360)).unwrap_err().reason(), "token_expired");
+    let brief = cached.with_max_age(Duration::from_secs(30));
+    assert!(brief.verify(&token, &bundles, now()).is_ok());
+    assert_eq!(brief.remembered(&token, &bundles, at(30)), None);
+}
+
+#[test]
+fn a_bundle_that_changes_ends_what_it_vouched_for() {
+    let (cached, issuer) = (cached(), minted::Issuer::p256());
+    let bundles = JwtBundleSet::new().with(bundle("example.org", &issuer));
+    let token = issuer.sign(HEADER, claims().to_string());
+    assert!(cached.verify(&token, &bundles, now()).is_ok());
+    assert!(cached.remembered(&token, &bundles.clone(), now()).is_some());
+    // Another trust domain that comes or goes is nothing to it.
+    let with_another = bundles.clone().with(bundle("example.com", &issuer));
+    assert!(cached.remembered(&token, &with_another, now()).is_some());
+
+    let domain = || TrustDomain::from_name("example.org").unwrap();
+    let others = format!(r#"{{"keys":[{}]}}"#, issuer.jwk("k2"));
+    let rotated = JwtBundle::from_jwks(domain(), others.as_bytes()).unwrap();
+    for (bundles, reason) in [
+        (bundles.clone().with(rotated), "token_key_unknown"),
+        (bundles.clone().with(JwtBundle::empty(domain())), "token_key_unknown"),
+        (bundles.clone().without(domain().borrowed()), "trust_domain_unknown"),
+        (JwtBundleSet::new().with(bundle("example.com", &issuer)), "trust_domain_unknown"),
+    ] {
+        assert_eq!(cached.remembered(&token, &bundles, now()), None, "{reason}");
+        let refused = cached.verify(&token, &bundles, now()).unwrap_err();
+        assert_eq!(refused.reason(), reason);
+    }
+    // The same keys, read anew, are asked anew.
+    let again = JwtBundleSet::new().with(bundle("example.org", &issuer));
+    assert_eq!(cached.remembered(&token, &again, now()), None);
+    assert!(cached.verify(&token, &again, now()).is_ok());
+    assert!(cached.remembered(&token, &again, now()).is_some());
+}
+
+#[test]
+fn a_token_for_another_audience_is_not_remembered_here() {
+    let issuer = minted::Issuer::p256();
+    let bundles = JwtBundleSet::new().with(bundle("example.org", &issuer));
+    let token = issuer.sign(HEADER, with("aud", json!(["bills"])).to_string());
+    let bills = JwtSvidVerifier::new(Audience::any(["bills"]).unwrap()).cached(16).unwrap();
+    assert!(bills.verify(&token, &bundles, now()).is_ok());
+    let orders = cached();
+    for _ in 0..2 {
+        assert!(orders.verify(&token, &bundles, now()).is_err());
+        assert_eq!(orders.remembered(&token, &bundles, now()), None);
+    }
+    let long = "a".repeat(crate::jws::MAX_LEN + 1);
+    assert_eq!(orders.remembered(&long, &bundles, now()), None);
+    assert!(orders.verify(&long, &bundles, now()).is_err());
+}
+
 proptest! {
     #[test]
     fn whatever_is_sent_is_refused_and_nothing_panics(token in ".{0,200}") {

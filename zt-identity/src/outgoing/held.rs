@@ -12,7 +12,7 @@ use super::builder::Place;
 use super::user_token::UserToken;
 use crate::algorithm::{NoRandomness, random_u16};
 use crate::backoff::ahead_of;
-use crate::oidc::verdict_cache::{Moment, Verdict, VerdictCache};
+use crate::verdicts::{Moment, Verdict, VerdictCache};
 
 /// A token is not used when it is about to end: a clock may be ahead, and a request takes a while.
 const MAX_MARGIN: Duration = Duration::from_secs(10);

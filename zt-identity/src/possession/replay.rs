@@ -19,7 +19,9 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use zt_core::fault::Fault;
 use zt_core::time::Timestamp;
@@ -38,6 +40,9 @@ pub trait ReplayStore: Send + Sync + fmt::Debug {
         until: Timestamp,
         now: Timestamp,
     ) -> Eventual<Result<bool, ReplayStoreError>>;
+
+    /// Whether a name is remembered at `now`.
+    fn contains(&self, id: &ReplayId, now: Timestamp) -> Eventual<Result<bool, ReplayStoreError>>;
 
     /// Forgets a name, because what it is the name of could not be acted on: it may come again.
     fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>>;
@@ -132,15 +137,68 @@ impl Replay {
         })
     }
 
-    /// Forgets that a thing of this name was sent: it was admitted, and could not be acted on.
+    /// Admits a thing that was not sent before, and remembers it once `work` is done with it: until
+    /// then it is [unfinished](AdmitError::Unfinished) for everyone else who sends it, and so it is
+    /// [for a while](UNFINISHED_FOR) where `work` was given up in the middle, by a crash, say. What
+    /// `work` could not do may be sent again at once.
+    ///
+    /// Work that takes longer than that may be begun a second time, and so may work that was done and
+    /// could not be remembered: it has to be such that this does no harm.
     ///
     /// # Errors
     ///
-    /// [`ReplayStoreError`] when the store cannot.
-    pub fn forget(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {
-        self.0.remove(id)
+    /// Those of `work`, and [`AdmitError`] when the thing was sent before, when it is unfinished, and
+    /// when nobody can tell.
+    pub async fn finish<T, W, R, E>(
+        &self,
+        thing: Unadmitted<T>,
+        now: Timestamp,
+        work: impl FnOnce(Verified<T>) -> W,
+    ) -> Result<R, E>
+    where
+        W: Future<Output = Result<R, E>>,
+        E: From<AdmitError>,
+    {
+        let (id, until) = (*thing.id(), thing.until());
+        let begun = ReplayId::of_parts(&[b"begun", id.as_bytes()]);
+        let thing = self.begin(thing, &begun, now).await?;
+        let done = work(thing).await;
+        let remembered = match done {
+            Ok(_) => self.0.insert_if_absent(&id, until, now).await.map(|_| ()),
+            Err(_) => Ok(()),
+        };
+        if done.is_err() || remembered.is_err() {
+            // Where that fails too, it is unfinished for a while.
+            let _ = self.0.remove(&begun).await;
+        }
+        remembered.map_err(AdmitError::from)?;
+        done
+    }
+
+    /// Whoever gets it is the only one for a while.
+    async fn begin<T>(
+        &self,
+        thing: Unadmitted<T>,
+        begun: &ReplayId,
+        now: Timestamp,
+    ) -> Result<Verified<T>, AdmitError> {
+        if self.0.contains(thing.id(), now).await? {
+            return Err(Replayed.into());
+        }
+        let for_a_while = now.saturating_add(UNFINISHED_FOR);
+        if self.0.insert_if_absent(begun, for_a_while, now).await? {
+            return Ok(thing.admit(|_, _| true)?);
+        }
+        // Whoever began may have finished since.
+        match self.0.contains(thing.id(), now).await? {
+            true => Err(Replayed.into()),
+            false => Err(AdmitError::Unfinished),
+        }
     }
 }
+
+/// How long a thing is unfinished of which nobody says any more what became of it: 1 minute.
+pub const UNFINISHED_FOR: Duration = Duration::from_secs(60);
 
 /// Why a thing that counts once is not admitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,6 +210,9 @@ pub enum AdmitError {
     /// Nobody can tell whether it was.
     #[error(transparent)]
     Store(#[from] ReplayStoreError),
+    /// It was sent before, and what is to be done with it is not done yet.
+    #[error("the token was sent before, and is not acted on yet")]
+    Unfinished,
 }
 
 impl AdmitError {
@@ -161,6 +222,7 @@ impl AdmitError {
         match self {
             Self::Replayed(replayed) => replayed.fault(),
             Self::Store(error) => error.fault(),
+            Self::Unfinished => Fault::Authority,
         }
     }
 
@@ -170,6 +232,7 @@ impl AdmitError {
         match self {
             Self::Replayed(replayed) => replayed.reason(),
             Self::Store(error) => error.reason(),
+            Self::Unfinished => "token_unfinished",
         }
     }
 }
@@ -292,6 +355,11 @@ impl Shard {
         Ok(true)
     }
 
+    fn contains(&mut self, id: &ReplayId, now: Timestamp) -> bool {
+        self.forget_what_is_over(now);
+        self.names.contains(id.as_bytes())
+    }
+
     fn forget_what_is_over(&mut self, now: Timestamp) {
         for _ in 0..FORGOTTEN_AT_ONCE {
             let Some(Reverse(first)) = self.by_end.peek() else { return };
@@ -342,6 +410,11 @@ impl ReplayStore for MemoryReplayStore {
         Eventual::ready(self.insert(id, until, now))
     }
 
+    fn contains(&self, id: &ReplayId, now: Timestamp) -> Eventual<Result<bool, ReplayStoreError>> {
+        let contains = self.shard(id).is_some_and(|shard| lock(shard).contains(id, now));
+        Eventual::ready(Ok(contains))
+    }
+
     fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {
         if let Some(shard) = self.shard(id) {
             lock(shard).remove(id);
@@ -359,8 +432,6 @@ impl fmt::Debug for MemoryReplayStore {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -464,7 +535,7 @@ mod tests {
         };
         assert_eq!(*admit().unwrap(), "thing");
         assert_eq!(admit(), Err(AdmitError::Replayed(Replayed)));
-        replay.forget(&id(1)).into_ready().unwrap().unwrap();
+        replay.0.remove(&id(1)).into_ready().unwrap().unwrap();
         assert!(admit().is_ok());
         let full = Replay::in_memory(0).admit(Unadmitted::new((), id(1), after(10)), NOW);
         let error = full.into_ready().unwrap().unwrap_err();
@@ -526,5 +597,55 @@ mod tests {
                 prop_assert!(store.len() <= 6);
             }
         }
+    }
+
+    fn thing() -> Unadmitted<&'static str> {
+        Unadmitted::new("thing", id(1), after(600))
+    }
+
+    async fn done(replay: &Replay, now: Timestamp) -> Result<(), AdmitError> {
+        replay.finish(thing(), now, async |_| Ok(())).await
+    }
+
+    #[tokio::test]
+    async fn what_is_being_done_is_neither_done_nor_done_again() {
+        let replay = Replay::in_memory(10);
+        let outcome: Result<(), AdmitError> = replay
+            .finish(thing(), NOW, async |thing| {
+                assert_eq!(*thing, "thing");
+                assert_eq!(done(&replay, NOW).await, Err(AdmitError::Unfinished));
+                Err(AdmitError::Store(ReplayStoreError::Full))
+            })
+            .await;
+        assert_eq!(outcome, Err(ReplayStoreError::Full.into()));
+        // What failed may come again, and what was done may not.
+        assert_eq!(done(&replay, NOW).await, Ok(()));
+        for now in [NOW, after(61), after(600)] {
+            assert_eq!(done(&replay, now).await, Err(Replayed.into()));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_in_the_middle_is_unfinished_for_a_while_and_then_done() {
+        let replay = Replay::in_memory(10);
+        let never = replay.finish(thing(), NOW, async |_| {
+            std::future::pending::<()>().await;
+            Ok::<_, AdmitError>(())
+        });
+        let given_up = tokio::time::timeout(Duration::from_millis(1), never).await;
+        assert!(given_up.is_err());
+        let at_last = NOW.saturating_add(UNFINISHED_FOR);
+        assert_eq!(done(&replay, at_last).await, Err(AdmitError::Unfinished));
+        assert_eq!(AdmitError::Unfinished.fault(), Fault::Authority);
+        assert_eq!(done(&replay, at_last.saturating_add(Duration::from_secs(1))).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_remembered_is_not_done() {
+        assert_eq!(done(&Replay::in_memory(0), NOW).await, Err(ReplayStoreError::Full.into()));
+        // There is room for the beginning alone.
+        let replay = Replay::in_memory(1);
+        assert_eq!(done(&replay, NOW).await, Err(ReplayStoreError::Full.into()));
+        assert!(replay.admit(thing(), NOW).await.is_ok());
     }
 }

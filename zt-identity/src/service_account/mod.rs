@@ -33,6 +33,7 @@
 
 mod name;
 mod token;
+mod cached;
 mod review;
 #[cfg(feature = "http")]
 mod reviewer;
@@ -44,6 +45,7 @@ use zt_core::fault::Fault;
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
+pub use self::cached::CachedServiceAccountVerifier;
 use self::name::AccountName;
 pub use self::review::{TokenReview, TokenReviewAnswerError};
 #[cfg(feature = "http")]
@@ -60,7 +62,7 @@ use crate::json::Object;
 use crate::jws::Profile;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::keys::IssuerKeys;
-use crate::oidc::signed::{KeysOfAnother, SignedTokenError, Signer};
+use crate::oidc::signed::{KeysOfAnother, Signed, SignedTokenError, Signer};
 
 /// What the API server signs with, as far as ring goes.
 pub const ALGORITHMS: &[Algorithm] =
@@ -144,14 +146,23 @@ impl ServiceAccountVerifier {
         token: &str,
         now: Timestamp,
     ) -> Result<Verified<ServiceAccountToken>, ServiceAccountError> {
-        let payload = self.cluster.signed(token, &PROFILE, now)?.payload;
+        self.judge(token, now).map(|(token, _)| token)
+    }
+
+    /// The token, and the generation of the keys that vouch for it.
+    fn judge(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(Verified<ServiceAccountToken>, u64), ServiceAccountError> {
+        let Signed { payload, key_generation, .. } = self.cluster.signed(token, &PROFILE, now)?;
         let token = self.rules.read(self.cluster.issuer(), &payload, now)?;
         #[expect(
             clippy::disallowed_methods,
             reason = "a key of the cluster signed these claims, and every rule of this module holds"
         )]
         let verified = danger::verified(token);
-        Ok(verified)
+        Ok((verified, key_generation))
     }
 }
 

@@ -200,3 +200,42 @@ fn keys_that_are_missing_are_the_authoritys_fault() {
     let token = minted::Issuer::p256().sign(HEADER, claims().to_string());
     assert_eq!(verifier.verify(&token, now()).unwrap_err().fault(), Fault::Authority);
 }
+
+#[test]
+fn a_token_that_is_remembered_ends_in_its_time_and_with_its_keys() {
+    let keys = || JwkSet::parse(minted::Issuer::p256().jwks().as_bytes()).unwrap();
+    let at = |secs: i64| Timestamp::from_secs(now().as_secs().saturating_add(secs));
+    let (publisher, published) = IssuerKeys::pushed();
+    publisher.publish(keys(), at(500));
+    let cached_for = |audience| {
+        let audience = Audience::any([audience]).unwrap();
+        let issuer = Issuer::parse(CLUSTER).unwrap();
+        ServiceAccountVerifier::new(issuer, audience, published.clone())
+            .unwrap()
+            .cached(16)
+            .unwrap()
+    };
+    let (cached, bills) = (cached_for("orders"), cached_for("bills"));
+    let token = minted::Issuer::p256().sign(HEADER, claims().to_string());
+    assert_eq!(cached.remembered(&token, now()), None);
+    let account = cached.verify(&token, now()).unwrap();
+    assert_eq!(account.counts_until(), at(660));
+    assert_eq!(cached.remembered(&token, at(299)), Some(account));
+    // Its verdict is too old, then its keys are, and then it is.
+    assert_eq!(cached.remembered(&token, at(300)), None);
+    assert!(cached.verify(&token, at(300)).is_ok());
+    assert_eq!(cached.remembered(&token, at(501)), None);
+    assert_eq!(cached.verify(&token, at(501)).unwrap_err().fault(), Fault::Authority);
+    publisher.publish(keys(), Timestamp::MAX);
+    assert_eq!(cached.remembered(&token, at(500)), None);
+    assert!(cached.verify(&token, at(599)).is_ok());
+    assert_eq!(cached.verify(&token, at(660)).unwrap_err().reason(), "token_expired");
+
+    assert_eq!(bills.verify(&token, now()).unwrap_err().reason(), "token_of_another_audience");
+    assert_eq!(bills.remembered(&token, now()), None);
+    assert!(cached.verify(&token, now()).is_ok());
+    let others = format!(r#"{{"keys":[{}]}}"#, minted::Issuer::p256().jwk("k2"));
+    publisher.publish(JwkSet::parse(others.as_bytes()).unwrap(), Timestamp::MAX);
+    assert_eq!(cached.remembered(&token, now()), None);
+    assert_eq!(cached.verify(&token, now()).unwrap_err().reason(), "token_key_unknown");
+}

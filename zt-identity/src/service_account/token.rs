@@ -113,6 +113,12 @@ impl ServiceAccountToken {
         self.0.lifetime.expires
     }
 
+    /// Until when its verifier takes it: `exp` and the leeway. What was let in by it ends then too.
+    #[must_use]
+    pub fn counts_until(&self) -> Timestamp {
+        self.0.lifetime.counts_until
+    }
+
     /// What its sender has to possess: `cnf`. Kubernetes has no such claim; a token that has it is
     /// not for bearers.
     #[must_use]

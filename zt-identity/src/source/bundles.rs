@@ -182,7 +182,7 @@ impl<S: Bundles> BundleSource<S> {
         let mut layers = self.writing();
         (layers.bundles, layers.counts_until) = (bundles, None);
         self.0.updates.succeeded();
-        self.publish(&layers)
+        self.publish(layers)
     }
 
     /// Puts the bundle of another trust domain beside those of the updates, as
@@ -204,8 +204,14 @@ impl<S: Bundles> BundleSource<S> {
         } else {
             layers.federated.put(&trust_domain, bundle, sequence)
         };
-        put.inspect_err(|error| self.note(error))?;
-        Ok(self.publish(&layers))
+        match put {
+            Ok(()) => Ok(self.publish(layers)),
+            Err(error) => {
+                drop(layers);
+                self.note(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Removes the bundle that was put for this trust domain, and returns the generation. What an
@@ -213,7 +219,7 @@ impl<S: Bundles> BundleSource<S> {
     pub fn remove_bundle(&self, trust_domain: TrustDomainRef<'_>) -> u64 {
         let mut layers = self.writing();
         layers.federated.remove(trust_domain);
-        self.publish(&layers)
+        self.publish(layers)
     }
 
     /// Notes that those who provide the bundles are not heard since `now`: what is current counts
@@ -259,9 +265,10 @@ impl<S: Bundles> BundleSource<S> {
         BundleMaterial { bundles, counts_until: layers.counts_until }
     }
 
-    /// A new generation.
-    fn publish(&self, layers: &Layers<S>) -> u64 {
-        let generation = self.0.current.replace(self.material(layers));
+    /// A new generation. Nobody is told while others wait.
+    fn publish(&self, layers: MutexGuard<'_, Layers<S>>) -> u64 {
+        let generation = self.0.current.replace(self.material(&layers));
+        drop(layers);
         self.tell(&Event::Updated { generation });
         generation
     }

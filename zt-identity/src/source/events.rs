@@ -1,7 +1,11 @@
 //! What happens to a source, told and counted.
 //!
-//! An [`Observe`] is told at the moment it happens and on the thread that it happens on, while other
-//! updates wait: it counts or hands on, and does not wait.
+//! An [`Observe`] is told once it has happened, on the thread that it happens on: it counts or hands
+//! on, and does not wait. Nothing is locked meanwhile, so
+//!
+//! 1. it may update the source that it observes, and is told of that before the update returns. One that
+//!    does so at each event never ends;
+//! 2. of two threads that update at once, either may tell first: the greater generation is the later.
 
 use std::error::Error;
 use std::fmt;

@@ -38,7 +38,7 @@ mod jwt_files;
 mod layers;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zt_core::snapshot::{Guard, Snapshot, Versioned};
 use zt_core::spiffe::{TrustDomain, TrustDomainRef};
@@ -192,7 +192,10 @@ impl X509Source {
         let mut layers = self.writing();
         layers.update(identity, bundles);
         let generation = self.0.current.replace(layers.material());
-        self.taken(generation)
+        self.0.updates.succeeded();
+        drop(layers);
+        self.tell(&Event::Updated { generation });
+        generation
     }
 
     /// As [`X509Source::replace`], with a new generation if anything has changed.
@@ -201,7 +204,7 @@ impl X509Source {
         let mut layers = self.writing();
         layers.update(identity, bundles);
         self.0.updates.succeeded();
-        self.publish(&layers)
+        self.publish(layers)
     }
 
     /// Puts the bundle of another trust domain beside those of the updates, in the place of one that
@@ -243,8 +246,14 @@ impl X509Source {
         sequence: Option<u64>,
     ) -> Result<u64, PutBundleError> {
         let mut layers = self.writing();
-        layers.put(bundle, sequence).inspect_err(|error| self.note(error))?;
-        Ok(self.publish(&layers))
+        match layers.put(bundle, sequence) {
+            Ok(()) => Ok(self.publish(layers)),
+            Err(error) => {
+                drop(layers);
+                self.note(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Removes the bundle that was put for this trust domain, and returns the generation. What an
@@ -252,7 +261,7 @@ impl X509Source {
     pub fn remove_bundle(&self, trust_domain: TrustDomainRef<'_>) -> u64 {
         let mut layers = self.writing();
         layers.remove(trust_domain);
-        self.publish(&layers)
+        self.publish(layers)
     }
 
     /// Ceases to use the identity (SPIFFE Workload API §4.4), until an update brings one again, and
@@ -262,6 +271,7 @@ impl X509Source {
         let mut layers = self.writing();
         let Some(id) = layers.withdraw() else { return self.generation() };
         let generation = self.0.current.replace(layers.material());
+        drop(layers);
         self.tell(&Event::Withdrawn { id: &id });
         generation
     }
@@ -307,23 +317,18 @@ impl X509Source {
         self.0.updates.tell(event);
     }
 
-    fn taken(&self, generation: u64) -> u64 {
-        self.0.updates.succeeded();
-        self.tell(&Event::Updated { generation });
-        generation
-    }
-
-    fn writing(&self) -> std::sync::MutexGuard<'_, Layers> {
+    fn writing(&self) -> MutexGuard<'_, Layers> {
         self.0.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new generation, if anything has changed.
-    fn publish(&self, layers: &Layers) -> u64 {
+    /// A new generation, if anything has changed. Nobody is told while others wait.
+    fn publish(&self, layers: MutexGuard<'_, Layers>) -> u64 {
         let material = layers.material();
         if **self.load() == material {
             return self.generation();
         }
         let generation = self.0.current.replace(material);
+        drop(layers);
         self.tell(&Event::Updated { generation });
         generation
     }
@@ -341,7 +346,7 @@ impl X509Source {
         let mut layers = self.writing();
         layers.update(identity, bundles);
         self.0.updates.succeeded();
-        Ok(self.publish(&layers))
+        Ok(self.publish(layers))
     }
 
     /// Reads the files again whenever their contents change, until the watch is dropped, and tells

@@ -22,7 +22,7 @@ use crate::forwarded::{Forwarded, strip};
 use crate::limits::{Limiter, Limits, Verification};
 use crate::record::Recording;
 use crate::telemetry;
-use crate::workload_tokens::WorkloadDemand;
+use crate::workload_tokens::{FoundWorkload, WorkloadDemand};
 
 /// Wraps a service in [`Authenticate`].
 #[derive(Clone, Debug)]
@@ -65,7 +65,8 @@ impl<R> AuthenticateLayer<R> {
         self
     }
 
-    /// Verifies no more than this at once and for each source; [`Limits::default`] by default.
+    /// Takes no more than this of a request, and verifies no more at once, for each source and for
+    /// each verification's time; [`Limits::default`] by default.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limiter = Limiter::new(limits);
@@ -92,6 +93,15 @@ impl<R> AuthenticateLayer<R> {
 
     /// Rules 1 to 7, or rules 1 to 5 and what has to be awaited for the sixth.
     pub(super) fn caller(&self, parts: &Parts, now: Timestamp) -> Authentication {
+        let found = self.limiter.check_headers(&parts.headers);
+        let found = found.map(|()| self.found(parts, now));
+        match found.unwrap_or_else(|refusal| Eventual::ready(Err(refusal))).into_ready() {
+            Ok(found) => Eventual::ready(found),
+            Err(waiting) => self.limiter.in_time(waiting),
+        }
+    }
+
+    fn found(&self, parts: &Parts, now: Timestamp) -> Authentication {
         let authentication = match &self.demand {
             Demand::Workload => self.workload(parts, now),
             Demand::WorkloadAndUser(demand) => self
@@ -151,16 +161,17 @@ impl<R> AuthenticateLayer<R> {
             Some(peer) => self.forwarded.address(peer, &parts.headers)?,
             None => None,
         };
+        if let Some(found) = demand.known(token, now) {
+            telemetry::token("remembered");
+            return Ok(Eventual::ready(with_workload(demand, peer, source, found)));
+        }
         let (demand, peer) = (demand.clone(), peer.cloned());
         let workload = peer.as_ref().map(|peer| peer.id());
         let verification = self.begin(workload, source, parts, now)?;
         telemetry::token("verified");
         Ok(demand.workload(token, now).map(move |found| {
             drop(verification);
-            let found = found?;
-            demand.check(&found, peer.as_ref())?;
-            let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
-            Ok(Authenticated::from(caller))
+            with_workload(&demand, peer.as_ref(), source, found)
         }))
     }
 
@@ -233,6 +244,19 @@ fn with_user(
     let client = Client { principal: principal.on_behalf_of(user), source };
     let caller = client.caller(peer).ends(until);
     Ok(Authenticated { caller, dpop_nonce, standing, extensions })
+}
+
+/// Rule 3 of [`workload_tokens`](crate::workload_tokens), asked with each request.
+fn with_workload(
+    demand: &WorkloadDemand,
+    peer: Option<&Verified<Peer>>,
+    source: Option<IpAddr>,
+    found: Result<FoundWorkload, Refusal>,
+) -> Result<Authenticated, Refusal> {
+    let found = found?;
+    demand.check(&found, peer)?;
+    let caller = Caller::from(found.principal).ends(found.until).forwarded(source);
+    Ok(Authenticated::from(caller))
 }
 
 impl<S, R: Clone> Layer<S> for AuthenticateLayer<R> {

@@ -1,6 +1,7 @@
 //! Authenticates each request and puts its [`Caller`](crate::caller::Caller) into its extensions.
 //!
-//! [`Authenticate`] lets a request through when, in this order:
+//! [`Authenticate`] lets a request through when it has no more headers than it may ([limits]; else
+//! 431), and, in this order:
 //!
 //! 1. the connection layer is wired: the remote [`SocketAddr`](std::net::SocketAddr) or the peer
 //!    is in the extensions (H-02; else 500);
@@ -14,14 +15,15 @@
 //! 6. where a user is demanded, that header holds a token (else 401), which the
 //!    [`VerifyToken`](crate::demand::VerifyToken) of the demand accepts from this peer, under the
 //!    scheme and with the proof that it demands (T-16, T-30, T-31; else 401, or 503 where keys or
-//!    the replay store are unavailable, or the [limits] of verification are reached);
+//!    the replay store are unavailable, or the [limits] of verification are reached, its time among them);
 //! 7. the user authenticated as demanded (T-13; else 401) and has the scope that is demanded (else
 //!    403).
 //!
 //! Whoever is named in any other header, or was in the extensions before, is not looked at, and
 //! headers that name somebody go no further (H-09).
-//! A refusal is recorded before it is answered. What can be told at once is told without waiting;
-//! only a replay store behind a network is waited for.
+//! A refusal is recorded before it is answered. What can be told at once is told without waiting; a
+//! replay store behind a network, an issuer or an API server is waited for, and [not for
+//! long](limits).
 //!
 //! [limits]: crate::limits
 //!

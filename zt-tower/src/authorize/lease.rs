@@ -15,7 +15,8 @@ use crate::denial::NotWired;
 /// looks at its connections:
 ///
 /// 1. the lease of the connection: the peer's certificate, its bundle, its admission;
-/// 2. the token behind the call: until its `exp`, and until it is revoked where revocations are asked
+/// 2. the token behind the call: until a request with it would be refused, which is its `exp` and the
+///    leeway of its verifier, and until it is revoked where revocations are asked
 ///    ([`AccessTokens::revoked_by`](crate::access_tokens::AccessTokens::revoked_by));
 /// 3. policy: the question of the request is asked again, at the time of the look and of the policies
 ///    then in force. The decision that ends it is recorded.

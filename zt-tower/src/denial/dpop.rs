@@ -39,7 +39,7 @@ pub enum DpopCause {
 }
 
 impl DpopDenial {
-    /// A challenge for proofs by these algorithms.
+    /// A challenge for proofs by these algorithms, each under all of its names.
     #[must_use]
     pub fn new(cause: DpopCause, algorithms: &[Algorithm]) -> Self {
         Self { cause, algorithms: algorithms.to_vec(), nonce: None }
@@ -105,6 +105,7 @@ impl DpopCause {
             | Denial::Unavailable
             | Denial::NotNormal
             | Denial::BadForwarding
+            | Denial::HeadersTooLarge
             | Denial::Wiring => None,
         }
     }
@@ -114,8 +115,9 @@ impl DpopCause {
 impl fmt::Display for DpopDenial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("algs=\"")?;
-        for (n, algorithm) in self.algorithms.iter().enumerate() {
-            write!(f, "{}{algorithm}", if n == 0 { "" } else { " " })?;
+        let names = self.algorithms.iter().flat_map(|algorithm| algorithm.names());
+        for (n, name) in names.enumerate() {
+            write!(f, "{}{name}", if n == 0 { "" } else { " " })?;
         }
         f.write_str("\"")?;
         match &self.cause {

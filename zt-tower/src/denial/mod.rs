@@ -12,6 +12,7 @@
 //! | [`NotNormal`](Denial::NotNormal) | 400 | 3 INVALID_ARGUMENT | |
 //! | [`TwoCredentials`](Denial::TwoCredentials) | 400 | 3 INVALID_ARGUMENT | `error="invalid_request"` (RFC 6750 §3.1) |
 //! | [`BadForwarding`](Denial::BadForwarding) | 400 | 3 INVALID_ARGUMENT | |
+//! | [`HeadersTooLarge`](Denial::HeadersTooLarge) | 431 | 8 RESOURCE_EXHAUSTED | RFC 6585 §5 |
 //! | [`Wiring`](Denial::Wiring) | 500 | 13 INTERNAL | |
 //!
 //! A [`Refusal`] is a denial with its reason; the reason goes to the record and nowhere else.
@@ -55,6 +56,8 @@ pub enum Denial {
     Dpop(DpopDenial),
     /// A proxy that speaks for its clients does not say who this one is (H-09).
     BadForwarding,
+    /// There are more headers than one request may have, or they are longer (RFC 6585 §5).
+    HeadersTooLarge,
     /// This service is put together wrongly (H-02).
     Wiring,
 }
@@ -79,6 +82,7 @@ impl Denial {
             Self::InsufficientScope(_) | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => StatusCode::BAD_REQUEST,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Wiring => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -94,6 +98,7 @@ impl Denial {
             Self::InsufficientScope(_) | Self::Forbidden => 7,
             Self::Unavailable => 14,
             Self::NotNormal | Self::TwoCredentials | Self::BadForwarding => 3,
+            Self::HeadersTooLarge => 8,
             Self::Wiring => 13,
         }
     }

@@ -89,9 +89,11 @@ impl Problem {
                 self.dpop_detail(denial, headers);
                 return;
             }
-            Denial::Forbidden | Denial::NotNormal | Denial::BadForwarding | Denial::Wiring => {
-                return;
-            }
+            Denial::Forbidden
+            | Denial::NotNormal
+            | Denial::BadForwarding
+            | Denial::HeadersTooLarge
+            | Denial::Wiring => return,
         };
         let challenge = format!("Bearer realm=\"{}\"{error}", self.realm);
         // Whatever goes into a challenge was checked when it was made; this is for none at all.
@@ -163,6 +165,9 @@ const fn body(status: StatusCode) -> &'static str {
         StatusCode::BAD_REQUEST => r#"{"type":"about:blank","title":"Bad Request","status":400}"#,
         StatusCode::UNAUTHORIZED => r#"{"type":"about:blank","title":"Unauthorized","status":401}"#,
         StatusCode::FORBIDDEN => r#"{"type":"about:blank","title":"Forbidden","status":403}"#,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            r#"{"type":"about:blank","title":"Request Header Fields Too Large","status":431}"#
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             r#"{"type":"about:blank","title":"Service Unavailable","status":503}"#
         }
@@ -175,6 +180,7 @@ const fn grpc_status(denial: &Denial) -> (&'static str, &'static str) {
     match denial.grpc_code() {
         3 => ("3", "invalid argument"),
         7 => ("7", "permission denied"),
+        8 => ("8", "resource exhausted"),
         14 => ("14", "unavailable"),
         16 => ("16", "unauthenticated"),
         _ => ("13", "internal"),
@@ -205,7 +211,7 @@ mod tests {
         format!("{}\n{}\n{}", response.status().as_u16(), headers.concat(), response.body())
     }
 
-    fn denials() -> [(Denial, &'static str, &'static str); 9] {
+    fn denials() -> [(Denial, &'static str, &'static str); 10] {
         let step_up = StepUp::new(["gold", "silver"], Some(Duration::from_secs(300))).unwrap();
         let scope = Scope::new(["orders.read", "orders.refund"]).unwrap();
         [
@@ -308,6 +314,16 @@ mod tests {
                  www-authenticate: Bearer realm=\"shop\", error=\"invalid_request\"\n\n",
             ),
             (
+                Denial::HeadersTooLarge,
+                "431\n\
+                 content-type: application/problem+json\n\n\
+                 {\"type\":\"about:blank\",\"title\":\"Request Header Fields Too Large\",\"status\":431}",
+                "200\n\
+                 content-type: application/grpc\n\
+                 grpc-message: resource exhausted\n\
+                 grpc-status: 8\n\n",
+            ),
+            (
                 Denial::Wiring,
                 "500\n\
                  content-type: application/problem+json\n\n\
@@ -353,8 +369,9 @@ mod tests {
                 DpopDenial::new(cause, &algorithms).with_nonce(HeaderValue::from_static("n1")),
             );
             let problem = Problem::new("shop").unwrap();
-            let challenge =
-                format!("www-authenticate: DPoP realm=\"shop\", algs=\"ES256 EdDSA\"{error}\n\n");
+            let challenge = format!(
+                "www-authenticate: DPoP realm=\"shop\", algs=\"ES256 EdDSA Ed25519\"{error}\n\n"
+            );
             let response: Response<String> = problem.respond(&denial, &request("text/plain"));
             let expected = format!(
                 "{status}\ncache-control: no-store\ncontent-type: application/problem+json\n\

@@ -28,7 +28,7 @@ use zt_tower::zero_trust::ZeroTrust;
 use crate::access_tokens::{Issuer, claims};
 use crate::support::{CART, Inner, NOW, Policy, Sink, clock, from, peer, send, told};
 
-const ALGS: &str = "algs=\"RS256 EdDSA\"";
+const ALGS: &str = "algs=\"RS256 EdDSA Ed25519\"";
 
 fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -338,6 +338,10 @@ impl ReplayStore for Remote {
             }
             store.insert_if_absent(&id, until, now).await
         })
+    }
+
+    fn contains(&self, id: &ReplayId, now: Timestamp) -> Eventual<Result<bool, ReplayStoreError>> {
+        self.store.contains(id, now)
     }
 
     fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {

@@ -210,3 +210,51 @@ async fn what_could_not_be_passed_on_may_be_sent_again() {
     assert_eq!(deliver(&events, &event).await.0, 503);
     assert_eq!(deliver(&events, &event).await.0, 202);
 }
+
+/// Passes nothing on before it is told to, and then fails, or does not.
+#[derive(Clone, Debug)]
+struct Held(Arc<tokio::sync::Semaphore>, Arc<std::sync::Mutex<Vec<Result<(), RevokeError>>>>);
+
+impl Revoke for Held {
+    fn revoke(&self, _: &[Revocation], _: Timestamp) -> Eventual<Result<(), RevokeError>> {
+        let (gate, outcomes) = (Arc::clone(&self.0), Arc::clone(&self.1));
+        Eventual::pending(async move {
+            gate.acquire().await.unwrap().forget();
+            outcomes.lock().unwrap().pop().unwrap()
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_comes_again_while_it_is_passed_on_is_not_acknowledged() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    // The last comes first.
+    let outcomes = Arc::new(std::sync::Mutex::new(vec![Ok(()), Err(down())]));
+    let (logout, events) =
+        feeding(Held(Arc::clone(&gate), outcomes.clone()), Replay::in_memory(10));
+    let event = token("secevent+jwt", json!({ "events": { SESSION_REVOKED: {} } }));
+    for status in [503, 202] {
+        let first = tokio::spawn({
+            let (events, event) = (events.clone(), event.clone());
+            async move { deliver(&events, &event).await.0 }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(deliver(&events, &event).await, (503, String::new()));
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap(), status);
+    }
+    assert_eq!(deliver(&events, &event).await.0, 202, "it was passed on");
+
+    outcomes.lock().unwrap().push(Ok(()));
+    let form = format!("logout_token={}", logout_token(json!({ "sid": "s1", "jti": "2" })));
+    let first = tokio::spawn({
+        let (logout, form) = (logout.clone(), form.clone());
+        async move { log_out(&logout, &form).await.0 }
+    });
+    tokio::task::yield_now().await;
+    let unavailable = (400, r#"{"error":"temporarily_unavailable"}"#.to_owned());
+    assert_eq!(log_out(&logout, &form).await, unavailable);
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(log_out(&logout, &form).await.1, r#"{"error":"invalid_request"}"#);
+}

@@ -186,6 +186,30 @@ async fn a_call_ends_when_policy_does_not_allow_it_any_more_and_that_is_recorded
 }
 
 #[tokio::test]
+async fn a_call_that_is_let_in_within_the_leeway_lasts_as_long_as_another_would_be() {
+    let (sink, clock) = (Sink::default(), clock());
+    let revocations = Arc::new(MemoryRevocations::new(100));
+    let tokens = || AccessTokens::bearer(Issuer::new(1).verifier()).cached(16).unwrap();
+    let token = Issuer::new(1).sign(&claims(&json!({})));
+    for tokens in [tokens(), tokens().revoked_by(revocations)] {
+        let builder = ZeroTrust::builder().tokens(tokens).policy(Owners::default());
+        let layer = builder.records(sink.queue()).clock(clock.clone()).build();
+        // 30 s after its `exp`, of 60 s of leeway.
+        clock.set(NOW.saturating_add(Duration::from_secs(330)));
+        let (leases, connection) = connection(&clock);
+        let lease = call(&layer, with_user(&token), &connection).await;
+        clock.advance(Duration::from_secs(29));
+        leases.look();
+        assert_eq!(lease.has_ended(), None);
+        clock.advance(Duration::from_secs(1));
+        leases.look();
+        assert_eq!(lease.has_ended(), Some(Ended::Token));
+        let late = send(&layer, &Inner::default(), with_user(&token)).await;
+        assert_eq!(late.status(), 401);
+    }
+}
+
+#[tokio::test]
 async fn a_call_ends_with_its_connection_and_with_its_token() {
     let (sink, clock) = (Sink::default(), clock());
     let revocations = Arc::new(MemoryRevocations::new(100));
@@ -205,9 +229,12 @@ async fn a_call_ends_with_its_connection_and_with_its_token() {
     revocations.revoke(&[Revocation::of_session(ISSUER, "s1")], NOW).into_ready().unwrap().unwrap();
     leases.look();
     assert_eq!((unasked.has_ended(), session.has_ended()), (None, Some(Ended::Token)));
-    clock.advance(Duration::from_secs(300));
+    clock.advance(Duration::from_secs(359));
     leases.look();
-    assert_eq!(unasked.has_ended(), Some(Ended::Token), "the token was good for 300 seconds");
+    assert_eq!(unasked.has_ended(), None, "a request with the token is still let in");
+    clock.advance(Duration::from_secs(1));
+    leases.look();
+    assert_eq!(unasked.has_ended(), Some(Ended::Token), "300 seconds and the leeway are over");
 
     clock.set(NOW);
     let other = call(

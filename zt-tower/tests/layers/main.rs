@@ -24,6 +24,8 @@ mod workload_tokens;
 mod forwarded;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod limits;
 #[cfg(feature = "http")]
 #[cfg(test)]
 mod introspection;

@@ -230,3 +230,44 @@ async fn an_api_server_is_waited_for() {
     assert_eq!(name(&layer, bearing(unproven(), &bad)).await, Err(401));
     assert_eq!(name(&layer, bearing(from(BATCH), &good)).await, Err(401));
 }
+
+#[tokio::test]
+async fn a_token_that_is_remembered_is_not_limited_and_ends_with_its_bundle() {
+    let authority = example_org();
+    let (svids, bundles) = svids(&authority);
+    let limits = zt_tower::limits::Limits::default().rate(1, 1);
+    let clock = clock();
+    let layer = layer(WorkloadDemand::new(svids.cached(16).unwrap()));
+    let layer = layer.limits(limits).clock(clock.clone());
+    let svid = authority.jwt_svid("/cart", "orders").unwrap();
+    for _ in 0..10 {
+        assert_eq!(name(&layer, bearing(unproven(), &svid)).await.as_deref(), Ok(CART));
+    }
+    assert_eq!(name(&layer, bearing(unproven(), "a.b.c")).await, Err(503));
+    // What the connection proves is compared each time.
+    assert_eq!(name(&layer, bearing(from(CART), &svid)).await.as_deref(), Ok(CART));
+    assert_eq!(name(&layer, bearing(from(BATCH), &svid)).await, Err(401));
+
+    bundles.replace(JwtBundleSet::new());
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(name(&layer, bearing(unproven(), &svid)).await, Err(401));
+    bundles.replace(JwtBundleSet::new().with(authority.jwt_bundle()));
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(name(&layer, bearing(unproven(), &svid)).await.as_deref(), Ok(CART));
+    clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(name(&layer, bearing(unproven(), &svid)).await, Err(401));
+}
+
+#[tokio::test]
+async fn a_service_account_that_is_remembered_is_not_limited() {
+    let cluster = cluster();
+    let limits = zt_tower::limits::Limits::default().rate(1, 1);
+    let layer = layer(WorkloadDemand::new(accounts(&cluster).cached(16).unwrap())).limits(limits);
+    let token = account_token(&cluster, "orders");
+    for _ in 0..10 {
+        let cart = "system:serviceaccount:shop:cart";
+        assert_eq!(name(&layer, bearing(unproven(), &token)).await.as_deref(), Ok(cart));
+    }
+    let other = account_token(&cluster, "payments");
+    assert_eq!(name(&layer, bearing(unproven(), &other)).await, Err(503));
+}

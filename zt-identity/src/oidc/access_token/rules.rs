@@ -26,11 +26,6 @@ impl Rules {
         &self.mapping
     }
 
-    #[cfg(feature = "http")]
-    pub(in crate::oidc) const fn leeway(&self) -> Duration {
-        self.times.leeway()
-    }
-
     /// What counts of these claims of a token, when they let it count at `now`.
     pub(in crate::oidc) fn judge(
         &self,

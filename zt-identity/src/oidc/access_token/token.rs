@@ -190,6 +190,12 @@ impl AccessToken {
         self.0.facts.lifetime.expires
     }
 
+    /// Until when its verifier takes it: `exp` and the leeway. What was let in by it ends then too.
+    #[must_use]
+    pub fn counts_until(&self) -> Timestamp {
+        self.0.facts.lifetime.counts_until
+    }
+
     /// When it was issued: `iat`.
     #[must_use]
     pub fn issued_at(&self) -> Option<Timestamp> {

@@ -1,7 +1,6 @@
 //! What an introspection endpoint answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use zt_core::danger;
 use zt_core::time::Timestamp;
@@ -11,7 +10,7 @@ use super::error::IntrospectionAnswerError;
 use crate::claims::{self, ClaimsError};
 use crate::confirmation::Confirmation;
 use crate::excerpt::excerpt;
-use crate::json::Object;
+use crate::json::{Object, Value};
 use crate::oidc::access_token::rules::Rules;
 use crate::oidc::access_token::{AccessToken, AccessTokenError, Facts};
 use crate::oidc::issuer::Issuer;
@@ -30,10 +29,6 @@ pub(super) struct AnswerRules {
 }
 
 impl AnswerRules {
-    pub(super) const fn leeway(&self) -> Duration {
-        self.rules.leeway()
-    }
-
     /// What counts of an answer that lets this token count at `now`.
     pub(super) fn judge(
         &self,
@@ -78,6 +73,17 @@ impl AnswerRules {
         };
         Ok(answer.with_absent("sub", subject))
     }
+}
+
+/// What an answer with status 400 says of the token: that the issuer answers for none of its type
+/// (RFC 7009 §2.2.1). Nothing for every other error: those are about the question.
+pub(super) fn unsupported(answer: &[u8]) -> Option<IntrospectionAnswerError> {
+    if answer.len() > MAX_ANSWER_LEN {
+        return None;
+    }
+    let answer = Object::parse(answer).ok()?;
+    let error = answer.get("error").and_then(Value::as_str)?;
+    (error == "unsupported_token_type").then_some(IntrospectionAnswerError::Unsupported)
 }
 
 /// Rule 3: JSON's `true`, and nothing that reads like it.

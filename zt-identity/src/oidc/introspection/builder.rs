@@ -21,7 +21,7 @@ use crate::oidc::client_authentication::ClientAuthentication;
 use crate::oidc::flight::Flights;
 use crate::oidc::issuer::Issuer;
 use crate::oidc::transport::{TlsError, Transport};
-use crate::oidc::verdict_cache::VerdictCache;
+use crate::verdicts::VerdictCache;
 
 /// An [`IntrospectionVerifier`] in the making.
 #[must_use]
@@ -137,7 +137,7 @@ impl IntrospectionVerifierBuilder {
 
     /// How many good tokens are remembered, and how many bad ones: [`DEFAULT_CAPACITY`] each,
     /// unless stated otherwise. The number is rounded as in a
-    /// [`verdict_cache`](crate::oidc::verdict_cache).
+    /// [`verdicts`](crate::verdicts).
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self

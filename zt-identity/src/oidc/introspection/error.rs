@@ -92,6 +92,10 @@ pub enum IntrospectionAnswerError {
     /// The token is not active: it was revoked, is over, or never was one.
     #[error("the token is not active")]
     NotActive,
+    /// The issuer answers for no token of this type: it gives such tokens a signature to be judged by,
+    /// say.
+    #[error("the issuer answers for no token of this type")]
+    Unsupported,
     /// It is no access token, or one that has to be used in another way.
     #[error("the token is of the type {found:?}")]
     TokenType {
@@ -109,7 +113,7 @@ impl IntrospectionAnswerError {
     pub const fn fault(&self) -> Fault {
         match self {
             Self::TooLong { .. } | Self::Json(_) | Self::Active => Fault::Authority,
-            Self::NotActive | Self::TokenType { .. } => Fault::Peer,
+            Self::NotActive | Self::Unsupported | Self::TokenType { .. } => Fault::Peer,
             Self::Token(error) => error.fault(),
         }
     }
@@ -121,6 +125,7 @@ impl IntrospectionAnswerError {
         match self {
             Self::TooLong { .. } | Self::Json(_) | Self::Active => "introspection_malformed",
             Self::NotActive => "token_not_active",
+            Self::Unsupported => "token_type_not_introspected",
             Self::TokenType { .. } => "token_of_another_kind",
             Self::Token(error) => error.reason(),
         }

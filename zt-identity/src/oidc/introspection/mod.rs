@@ -15,6 +15,16 @@
 //! So it yields the very [`AccessToken`] that a signed one would, with its `cnf`: what is bound to a
 //! certificate or a key is nobody's without it.
 //!
+//! # Answers that are errors
+//!
+//! A token that the issuer does not know is no error of the question: the answer is `active: false`
+//! (§2.2). Some issuers have one error for it all the same, which RFC 7009 §2.2.1 registers: status 400
+//! and `unsupported_token_type`, for a signed token, say, that they answer for nowhere but in its
+//! signature. That refuses the token, by the sender's fault. Every other error is about the question,
+//! and so about this service and its issuer: `invalid_client`, `unauthorized_client`, `invalid_request`
+//! and `invalid_token` among them, with 400, 401 or 403 (§2.3, RFC 6749 §5.2, RFC 6750 §3.1). It lets
+//! nobody in, by the authority's fault, and is not remembered.
+//!
 //! # When the endpoint does not answer
 //!
 //! Then nobody is let in: after [`Transport::timeout`](crate::oidc::transport::Transport::timeout),
@@ -49,7 +59,7 @@ use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
 pub use self::answer::MAX_ANSWER_LEN;
-use self::answer::{AnswerRules, verified};
+use self::answer::{AnswerRules, unsupported, verified};
 pub use self::builder::{IntrospectionVerifierBuilder, IntrospectionVerifierError};
 pub use self::error::{IntrospectionAnswerError, IntrospectionError};
 use crate::claims::ClaimsError;
@@ -60,7 +70,7 @@ use crate::oidc::fetch::{FetchError, Fetcher};
 use crate::oidc::flight::{Flight, FlightError, Flights};
 use crate::oidc::form::Form;
 use crate::oidc::issuer::{Issuer, IssuerError};
-use crate::oidc::verdict_cache::{Moment, Verdict, VerdictCache};
+use crate::verdicts::{Moment, Verdict, VerdictCache};
 
 /// How long a good token is believed unless stated otherwise: 1 minute.
 pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(60);
@@ -182,7 +192,7 @@ impl IntrospectionVerifier {
             }
         };
         match inner.flights.join(name, ask) {
-            Ok(flight) => Begun::Asked(Asked { flight, now, leeway: inner.rules.leeway() }),
+            Ok(flight) => Begun::Asked(Asked { flight, now }),
             Err(FlightError::NoRuntime) => Begun::Known(Err(IntrospectionError::NoRuntime)),
             Err(FlightError::TooMany) => Begun::Known(Err(IntrospectionError::TooMany)),
         }
@@ -199,17 +209,15 @@ pub(crate) enum Begun {
 pub(crate) struct Asked {
     flight: Flight<Outcome>,
     now: Timestamp,
-    leeway: Duration,
 }
 
 impl Asked {
     pub(crate) async fn answered(self) -> Outcome {
-        let Self { flight, now, leeway } = self;
+        let Self { flight, now } = self;
         let token = flight.landed().await.unwrap_or(Err(IntrospectionError::GivenUp))?;
         // It was judged at the time of whoever asked first.
-        let expires = token.expires();
-        if now >= expires.saturating_add(leeway) {
-            let expired = ClaimsError::Expired { now, expires };
+        if now >= token.counts_until() {
+            let expired = ClaimsError::Expired { now, expires: token.expires() };
             return Err(IntrospectionAnswerError::Token(expired.into()).into());
         }
         Ok(token)
@@ -261,10 +269,15 @@ impl Inner {
         if let Some(authorization) = authorization {
             headers.insert(AUTHORIZATION, authorization);
         }
-        let statuses = [StatusCode::OK];
+        let statuses = [StatusCode::OK, StatusCode::BAD_REQUEST];
         let answer =
             self.fetcher.post_form(&self.endpoint, headers, form.text(), &statuses).await?;
-        Ok(answer.into_body().into())
+        let status = answer.status();
+        if status == StatusCode::OK {
+            return Ok(answer.into_body().into());
+        }
+        let status = FetchError::Status { status: status.as_u16() };
+        Err(unsupported(answer.body()).map_or(status.into(), IntrospectionError::from))
     }
 }
 

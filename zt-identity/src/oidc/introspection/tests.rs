@@ -30,7 +30,7 @@ struct Server(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    answers: Mutex<std::collections::HashMap<String, String>>,
+    answers: Mutex<std::collections::HashMap<String, (u16, String)>>,
     asked: AtomicUsize,
 }
 
@@ -42,8 +42,9 @@ impl HttpClient for Server {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let body = self.0.answers.lock().unwrap().get(&token).cloned();
-            let body = body.unwrap_or_else(|| r#"{"active":false}"#.to_owned());
-            let answer = Response::builder().header("Content-Type", "application/json");
+            let (status, body) = body.unwrap_or((200, r#"{"active":false}"#.to_owned()));
+            let answer = Response::builder().status(status);
+            let answer = answer.header("Content-Type", "application/json");
             Ok(answer.body(body.into()).unwrap())
         })
     }
@@ -51,7 +52,12 @@ impl HttpClient for Server {
 
 impl Server {
     fn set(&self, token: &str, answer: impl ToString) {
-        self.0.answers.lock().unwrap().insert(token.to_owned(), answer.to_string());
+        self.answer(token, 200, answer);
+    }
+
+    fn answer(&self, token: &str, status: u16, answer: impl ToString) {
+        let answer = (status, answer.to_string());
+        self.0.answers.lock().unwrap().insert(token.to_owned(), answer);
     }
 
     fn asked(&self) -> usize {
@@ -135,6 +141,40 @@ async fn a_token_is_active_only_where_that_is_true_and_nothing_like_it() {
         );
     }
     assert_eq!(refusal(without("active")).await, ("introspection_malformed", Fault::Authority));
+}
+
+#[tokio::test]
+async fn an_error_about_the_token_refuses_it_and_every_other_is_none_of_its_senders() {
+    let error = |name: &str| json!({ "error": name, "active": true }).to_string();
+    let refused = ("token_type_not_introspected", Fault::Peer, 1);
+    let unavailable = ("introspection_unavailable", Fault::Authority, 2);
+    for (status, body, expected) in [
+        (400, error("unsupported_token_type"), refused),
+        (401, error("unsupported_token_type"), unavailable),
+        (403, error("unsupported_token_type"), unavailable),
+        (503, error("unsupported_token_type"), unavailable),
+        (400, error("Unsupported_token_type"), unavailable),
+        (400, error("invalid_request"), unavailable),
+        (400, error("invalid_client"), unavailable),
+        (401, error("invalid_client"), unavailable),
+        (401, error("invalid_token"), unavailable),
+        (400, error("invalid_token"), unavailable),
+        (400, error("unauthorized_client"), unavailable),
+        (403, error("access_denied"), unavailable),
+        (404, error("not_found"), unavailable),
+        (400, answer().to_string(), unavailable),
+        (400, r#"{"active":false}"#.to_owned(), unavailable),
+        (400, r#"{"error":["unsupported_token_type"]}"#.to_owned(), unavailable),
+        (400, r#"{"error":"x","error":"unsupported_token_type"}"#.to_owned(), unavailable),
+        (400, String::new(), unavailable),
+    ] {
+        let server = Server::default();
+        server.answer("t", status, &body);
+        let tokens = server.builder().build().unwrap();
+        let told = tokens.verify("t", NOW).await.unwrap_err();
+        assert!(tokens.verify("t", NOW).await.is_err());
+        assert_eq!((told.reason(), told.fault(), server.asked()), expected, "{status} {body}");
+    }
 }
 
 #[tokio::test]

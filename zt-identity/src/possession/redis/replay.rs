@@ -51,6 +51,16 @@ impl ReplayStore for RedisReplayStore {
         })
     }
 
+    fn contains(&self, id: &ReplayId, _: Timestamp) -> Eventual<Result<bool, ReplayStoreError>> {
+        let mut question = ::redis::cmd("EXISTS");
+        question.arg(self.key(id));
+        let redis = self.0.clone();
+        Eventual::pending(async move {
+            let found: i64 = redis.ask(&question).await?;
+            Ok(found == 1)
+        })
+    }
+
     fn remove(&self, id: &ReplayId) -> Eventual<Result<(), ReplayStoreError>> {
         let mut question = ::redis::cmd("DEL");
         question.arg(self.key(id));

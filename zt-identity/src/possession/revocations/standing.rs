@@ -36,10 +36,10 @@ impl TokenStanding {
         Self { token, revocations }
     }
 
-    /// When it ends at the latest: with the token, without leeway.
+    /// When it ends at the latest: when its verifier would refuse the token.
     #[must_use]
-    pub fn expires(&self) -> Timestamp {
-        self.token.expires()
+    pub fn counts_until(&self) -> Timestamp {
+        self.token.counts_until()
     }
 
     /// Whether it still lasts at `now`.
@@ -48,9 +48,8 @@ impl TokenStanding {
     ///
     /// [`StandingError`] when it does not, or when nobody can tell.
     pub fn check(&self, now: Timestamp) -> Result<(), StandingError> {
-        let expires = self.expires();
-        if now >= expires {
-            return Err(StandingError::Expired { now, expires });
+        if now >= self.counts_until() {
+            return Err(StandingError::Expired { now, expires: self.token.expires() });
         }
         Ok(self.revocations.check(&TokenNames::from(&*self.token), now)?)
     }

@@ -274,8 +274,9 @@ fn a_lease_lasts_until_its_token_ends_or_is_revoked() {
     let revocations = Arc::new(MemoryRevocations::new(100));
     let token = access_token(json!({"sid": "s1", "jti": "t1", "iat": NOW.as_secs()}));
     let lease = TokenStanding::new(token, revocations.clone());
-    assert_eq!(lease.check(at(59)), Ok(()));
-    let (now, expires) = (at(60), at(60));
+    // As long as a request with it would be let in: 60 s after its `exp`.
+    assert_eq!((lease.check(at(119)), lease.counts_until()), (Ok(()), at(120)));
+    let (now, expires) = (at(120), at(60));
     assert_eq!(lease.check(now), Err(StandingError::Expired { now, expires }));
     revoke(&revocations, &session(), NOW);
     assert_eq!(lease.check(at(1)), Err(StandingError::Revoked(RevokedError::Revoked)));
