@@ -95,8 +95,11 @@ fn every_limit_is_the_one_that_the_code_sets() {
     assert!(rows.len() > 70, "{} rows", rows.len());
 }
 
+/// A file, and what in it has a default.
+type Default = (&'static str, &'static str);
+
 /// Rows of other pages: how they begin, and what of the code they repeat.
-const REPEATED: &[(&str, &str, &[(&str, &str)])] = &[
+const REPEATED: &[(&str, &str, &[Default])] = &[
     ("production.md", "roots, revocation lists", &[("zt-core/src/lease.rs", "DEFAULT_INTERVAL")]),
     (
         "production.md",
@@ -200,15 +203,15 @@ const REPEATED: &[(&str, &str, &[(&str, &str)])] = &[
 fn what_other_pages_say_of_defaults_is_what_the_code_sets() {
     for (name, begins, repeated) in REPEATED {
         let rows = rows(&page(name));
-        let found: Vec<_> = rows.iter().filter(|row| row[0].starts_with(begins)).collect();
+        let found: Vec<_> = rows.into_iter().filter(|row| row[0].starts_with(begins)).collect();
         assert!(!found.is_empty(), "{name}: {begins}");
-        let says_all = |row: &&Vec<String>| {
+        let says_all = |row: &Vec<String>| {
             let row = row.join(" | ");
             repeated
                 .iter()
                 .all(|(path, name)| default(path, name).iter().any(|said| row.contains(said)))
         };
-        assert!(found.iter().any(|row| says_all(row)), "{name}: {found:?}");
+        assert!(found.iter().any(says_all), "{name}: {found:?}");
     }
 }
 

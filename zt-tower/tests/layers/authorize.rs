@@ -1,10 +1,11 @@
 //! What is decided, recorded, answered and passed on.
 
-use std::future::Future;
+use std::convert::Infallible;
+use std::future::{Future, Ready, poll_fn};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::support::{
@@ -13,7 +14,7 @@ use crate::support::{
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Builder;
 use http::{Method, Response};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use zt_core::decision::{Decide, Decision, PolicyVersion};
 use zt_core::principal::Principal;
 use zt_core::record::{BackPressure, RecordQueue};
@@ -163,6 +164,37 @@ async fn who_panics_while_a_request_is_judged_is_500_and_recorded() {
     let records = sink.records(&queue);
     let reasons: Vec<_> = records.iter().map(|record| &record["reason"]).collect();
     assert_eq!(reasons, ["decision_panicked", "authentication_panicked"]);
+}
+
+#[tokio::test]
+async fn a_service_that_panics_is_500_and_recorded_when_it_is_called_and_when_it_is_polled() {
+    type Served = Result<Response<String>, Infallible>;
+    let sink = Sink::default();
+    let queue = sink.queue();
+    let request = |content| {
+        let request = with_user(CART, "alice").method(Method::POST).header(CONTENT_TYPE, content);
+        request.body(Untouched).unwrap()
+    };
+    let called = service_fn(|_: http::Request<Untouched>| -> Ready<Served> {
+        panic!("a handler that has a defect")
+    });
+    let response = recorded(&queue).layer(called).oneshot(request("a/b")).await.unwrap();
+    assert_eq!(told(&response), (500, None));
+    let polled = service_fn(|_: http::Request<Untouched>| {
+        poll_fn(|_| -> Poll<Served> { panic!("a handler that has a defect") })
+    });
+    let response = recorded(&queue).layer(polled).oneshot(request("application/grpc")).await;
+    let response = response.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "13");
+    let records = sink.records(&queue);
+    let effects: Vec<_> = records.iter().map(|record| &record["effect"]).collect();
+    assert_eq!(effects, ["allow", "deny", "allow", "deny"]);
+    for panicked in [&records[1], &records[3]] {
+        assert_eq!(panicked["reason"], "handler_panicked");
+        assert_eq!(panicked["principal"], records[0]["principal"]);
+        assert_eq!(panicked["resource"], records[0]["resource"]);
+    }
 }
 
 #[tokio::test]
@@ -455,9 +487,6 @@ async fn a_request_that_is_cancelled_while_it_waits_is_neither_served_nor_record
 
 #[tokio::test]
 async fn the_service_that_was_ready_is_the_one_that_is_called() {
-    use std::convert::Infallible;
-    use std::task::Poll;
-
     /// Panics when called before it was ready, as a service may (`tower::Service::call`).
     #[derive(Default)]
     struct Strict(bool);

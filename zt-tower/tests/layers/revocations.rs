@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use serde_json::json;
+use tower::{Layer, ServiceExt};
 use zt_core::time::Clock;
 use zt_core::time::Timestamp;
 use zt_identity::possession::revocations::{
@@ -12,10 +13,11 @@ use zt_identity::possession::revocations::{
     TokenStanding,
 };
 use zt_tower::AccessTokens;
+use zt_tower::caller::Caller;
 use zt_tower::zero_trust::ZeroTrust;
 
 use crate::access_tokens::{ISSUER, Issuer, claims};
-use crate::support::{CART, Inner, NOW, Policy, Sink, clock, from, send};
+use crate::support::{CART, Inner, NOW, Policy, Sink, Untouched, clock, from, send};
 
 fn layer(revocations: impl Revocations + 'static) -> ZeroTrust {
     let tokens = AccessTokens::bearer(Issuer::new(1).verifier()).cached(16).unwrap();
@@ -51,6 +53,34 @@ async fn a_verdict_that_is_remembered_does_not_outlive_a_revocation() {
     let revoked = StandingError::Revoked(RevokedError::Revoked);
     assert_eq!(lease.check(clock().now()), Err(revoked));
     assert_eq!(inner.calls(), 2);
+}
+
+#[tokio::test]
+async fn what_is_known_of_the_user_of_an_outer_layer_does_not_reach_one_that_demands_none() {
+    let (revocations, inner) = (MemoryRevocations::new(100), Inner::default());
+    let tokens = AccessTokens::bearer(Issuer::new(1).verifier()).revoked_by(revocations);
+    #[cfg(feature = "http")]
+    let tokens = tokens.kept_for_requests();
+    let builder =
+        || ZeroTrust::builder().policy(Policy::default()).without_records().clock(clock());
+    let (outer, within) = (builder().tokens(tokens).build(), builder().workloads_only().build());
+    let token = Issuer::new(1).sign(&claims(&json!({})));
+    for (layer, is_there) in [(outer.clone(), true), (outer, false)] {
+        let service = inner.service();
+        let request = from(CART).header(AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.body(Untouched).unwrap();
+        let response = if is_there {
+            layer.layer(service).oneshot(request).await
+        } else {
+            layer.layer(within.layer(service)).oneshot(request).await
+        };
+        assert_eq!(response.unwrap().status(), 200);
+        let extensions = inner.last().extensions;
+        assert_eq!(extensions.get::<TokenStanding>().is_some(), is_there);
+        #[cfg(feature = "http")]
+        assert_eq!(extensions.get::<zt_identity::outgoing::UserToken>().is_some(), is_there);
+        assert_eq!(extensions.get::<Caller>().unwrap().user().is_some(), is_there);
+    }
 }
 
 #[tokio::test]
