@@ -105,6 +105,7 @@ impl Settings {
     }
 }
 
+/// What both builders have: `AcceptorBuilder` and `ConnectorBuilder`.
 macro_rules! settings {
     (impl $builder:ident $(< $client:ident >)?) => {
         impl $(< $client: crate::connection::Client >)? $builder $(< $client >)? {
