@@ -120,15 +120,16 @@ async fn a_target_of_http2_is_judged_as_it_is_served_or_refused() {
 /// What RFC 9113 §8.2 and §8.3 call malformed, and what is only odd.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_pseudo_headers_reach_no_handler_as_anything_but_what_was_judged() {
-    type Fields<'f> = &'f [(&'f [u8], &'f [u8])];
+    type Field<'f> = (&'f [u8], &'f [u8]);
+    type Fields<'f> = &'f [Field<'f>];
     let world = World::start().await;
     let bearer = format!("Bearer {}", world.token("alice"));
-    let (method, scheme): (_, (&[u8], &[u8])) =
-        ((&b":method"[..], &b"GET"[..]), (b":scheme", b"https"));
-    let (host, path): ((&[u8], &[u8]), (&[u8], &[u8])) =
-        ((b":authority", b"orders"), (b":path", b"/who"));
-    let user: (&[u8], &[u8]) = (b"authorization", bearer.as_bytes());
-    let admin: (&[u8], &[u8]) = (b":path", b"/admin");
+    let method: Field<'_> = (b":method", b"GET");
+    let scheme: Field<'_> = (b":scheme", b"https");
+    let host: Field<'_> = (b":authority", b"orders");
+    let path: Field<'_> = (b":path", b"/who");
+    let user: Field<'_> = (b"authorization", bearer.as_bytes());
+    let admin: Field<'_> = (b":path", b"/admin");
     let malformed: &[Fields<'_>] = &[
         &[scheme, host, path, user],
         &[method, host, path, user],

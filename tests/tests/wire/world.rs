@@ -207,7 +207,7 @@ impl World {
     }
 
     pub(crate) fn token(&self, user: &str) -> String {
-        self.issuer.mint(&format!(r#"{{"sub": "{user}", "aud": "orders"}}"#)).unwrap()
+        self.issuer.mint(format!(r#"{{"sub": "{user}", "aud": "orders"}}"#)).unwrap()
     }
 
     /// A connection of cart's.
