@@ -23,7 +23,7 @@
 //! headers that name somebody go no further (H-09).
 //! A refusal is recorded before it is answered. What can be told at once is told without waiting; a
 //! replay store behind a network, an issuer or an API server is waited for, and [not for
-//! long](limits).
+//! long](crate::limits).
 //!
 //! [limits]: crate::limits
 //!
