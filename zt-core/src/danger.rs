@@ -7,12 +7,17 @@
 //!
 //! ```toml
 //! # clippy.toml
-//! disallowed-methods = ["zt_core::danger::verified", "zt_core::danger::allow"]
+//! disallowed-methods = [
+//!     "zt_core::danger::verified",
+//!     "zt_core::danger::allow",
+//!     "zt_core::danger::leaf_sha256",
+//! ]
 //! ```
 
 use std::sync::Arc;
 
 use crate::decision::Answer;
+use crate::peer::Peer;
 use crate::verified::Verified;
 
 /// Asserts that the caller of this function has proven `value`.
@@ -44,4 +49,11 @@ pub const fn verified<T>(value: T) -> Verified<T> {
 /// ```
 pub fn allow(policy: impl Into<Arc<str>>) -> Answer {
     Answer::allowed(policy.into())
+}
+
+/// The SHA-256 of the certificate of a peer, as tokens name it that are bound to one (RFC 8705 §3.1):
+/// what `sha256` makes of it at the first call, and the same from then on, for all clones of this peer.
+/// A call asserts that `sha256` computes just that.
+pub fn leaf_sha256(peer: &Peer, sha256: impl FnOnce(&[u8]) -> [u8; 32]) -> &[u8; 32] {
+    peer.leaf_sha256(sha256)
 }

@@ -1,6 +1,6 @@
 //! The other end of one connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::principal::{Principal, Workload};
 use crate::spiffe::SpiffeId;
@@ -39,9 +39,22 @@ struct Facts {
     principal: Principal,
     validity: Validity,
     leaf: Box<[u8]>,
+    leaf_sha256: Computed,
     generation: u64,
     end: End,
 }
+
+/// What is computed of the other facts once it is asked for, and makes no difference between two peers.
+#[derive(Debug, Default)]
+struct Computed(OnceLock<[u8; 32]>);
+
+impl PartialEq for Computed {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Computed {}
 
 impl Peer {
     /// Describes a client: its ID, the period its certificate counts, the leaf certificate in DER,
@@ -55,7 +68,8 @@ impl Peer {
     #[must_use]
     pub fn at(end: End, id: SpiffeId, validity: Validity, leaf: &[u8], generation: u64) -> Self {
         let principal = Principal::new(Workload::new(id.clone()));
-        Self(Arc::new(Facts { id, principal, validity, leaf: leaf.into(), generation, end }))
+        let (leaf, leaf_sha256) = (leaf.into(), Computed::default());
+        Self(Arc::new(Facts { id, principal, validity, leaf, leaf_sha256, generation, end }))
     }
 
     /// Which end of the connection it is.
@@ -86,6 +100,10 @@ impl Peer {
     #[must_use]
     pub fn leaf(&self) -> &[u8] {
         &self.0.leaf
+    }
+
+    pub(crate) fn leaf_sha256(&self, sha256: impl FnOnce(&[u8]) -> [u8; 32]) -> &[u8; 32] {
+        self.0.leaf_sha256.0.get_or_init(|| sha256(self.leaf()))
     }
 
     /// The generation of the trust bundles that it was verified under.

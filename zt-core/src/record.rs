@@ -46,6 +46,8 @@ use crate::verified::Verified;
 pub struct Record {
     principal: Option<Principal>,
     action: Option<Action>,
+    // By kind and name: what else is known about it is not written down, and would be given back by
+    // another thread than took it.
     resource: Option<Resource>,
     context: Context,
     outcome: Outcome,
@@ -65,7 +67,7 @@ impl Record {
         Self {
             principal: Some(decision.principal().clone()),
             action: Some(decision.action().clone()),
-            resource: Some(decision.resource().clone()),
+            resource: Some(decision.resource().without_facts()),
             context: decision.context().clone(),
             outcome: Outcome::Decided { workload, user, version: decision.version() },
         }
@@ -86,7 +88,7 @@ impl Record {
     /// The same refusal, with what was asked for.
     pub fn about(mut self, action: &Action, resource: &Resource) -> Self {
         self.action = Some(action.clone());
-        self.resource = Some(resource.clone());
+        self.resource = Some(resource.without_facts());
         self
     }
 

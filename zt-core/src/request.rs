@@ -160,6 +160,11 @@ impl Resource {
         self
     }
 
+    /// The same, by its kind and name alone.
+    pub(crate) fn without_facts(&self) -> Self {
+        Self::of(self.kind.clone(), Arc::clone(&self.id))
+    }
+
     /// Its kind: the entity type.
     #[must_use]
     pub fn kind(&self) -> &str {

@@ -101,7 +101,11 @@ impl TokenVerifier {
     /// The token, where it is remembered that it was good and that counts at `now` still. Nothing
     /// is verified, and nobody asked.
     #[must_use]
-    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
+    pub fn remembered(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: Timestamp,
+    ) -> Option<Verified<AccessToken>> {
         match &self.0 {
             Kind::EachTime(_) => None,
             Kind::Cached(verifier) => verifier.remembered(token, now),

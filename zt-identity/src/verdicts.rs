@@ -3,9 +3,10 @@
 //! A client sends one token with many requests. A verifier that is *cached* verifies it once and
 //! remembers the verdict (T-24):
 //!
-//! 1. a token is known by its HMAC-SHA256 under a random key of this cache, so the token itself is
-//!    not kept. Each cache has its own key and belongs to one verifier: no verdict of another one, for
-//!    another audience, say, is ever found in it;
+//! 1. a token is known by all of its bytes: by what was signed, which is kept, and by the HMAC-SHA256 of
+//!    its signature under a random key of this cache. The signature is not kept, so that nothing in the
+//!    memory of a cache can be sent as a token. Each cache has its own key and belongs to one verifier:
+//!    no verdict of another one, for another audience, say, is ever found in it;
 //! 2. a verdict counts from the moment it was made on, until the token's `exp` (without leeway) or
 //!    a maximum age, whichever is sooner: what is left of the leeway is for the verifier to grant;
 //! 3. it counts only for the keys that it was made with: when the keys of the issuer or the bundle of
@@ -21,7 +22,8 @@
 //! # Bounds
 //!
 //! There is room for as many verdicts as were asked for, in sets of [`WAYS`]; a token can be in one
-//! set only, and where that is full, the token that expires first makes room. Readers take no
+//! set only, and where that is full, the token that expires first makes room. Each takes what its
+//! token takes, a kilobyte or two as a rule, and as much again for what was read of it. Readers take no
 //! lock and never wait, neither for each other nor for a writer.
 
 use std::fmt;
@@ -41,11 +43,23 @@ pub const MAX_CAPACITY: usize = 1 << 20;
 /// How many places there are for one token.
 pub const WAYS: usize = 4;
 
-/// The good verdicts of one verifier. A clone shares them.
+/// The good verdicts of one verifier, on signed tokens. A clone shares them.
 #[derive(Clone, Debug)]
-pub(crate) struct Verdicts<V: Clone> {
-    cache: Arc<VerdictCache<V>>,
+pub(crate) struct Verdicts<V> {
+    cache: Arc<VerdictCache<Known<V>>>,
     max_age: Duration,
+}
+
+/// What is known of a token whose signature has the name that it is found by.
+pub(crate) struct Known<V> {
+    signed: Box<[u8]>,
+    value: V,
+}
+
+/// What was signed, and the signature: what is behind the last dot.
+fn signed_and_signature(token: &[u8]) -> (&[u8], &[u8]) {
+    let dot = token.iter().rposition(|byte| *byte == b'.').unwrap_or_default();
+    token.split_at_checked(dot).unwrap_or_default()
 }
 
 impl<V: Clone> Verdicts<V> {
@@ -59,21 +73,22 @@ impl<V: Clone> Verdicts<V> {
     }
 
     #[cfg(test)]
-    pub(crate) fn cache(&self) -> &VerdictCache<V> {
+    pub(crate) fn cache(&self) -> &VerdictCache<Known<V>> {
         &self.cache
     }
 
     /// The verdict on a token, where there is one that counts at `now`, by its keys too.
     pub(crate) fn remembered(
         &self,
-        token: &str,
+        token: &[u8],
         now: Timestamp,
         keys_count: impl FnOnce(&V) -> bool,
     ) -> Option<V> {
         if token.len() > MAX_LEN {
             return None;
         }
-        self.known(&self.cache.name(token), now, keys_count)
+        let (signed, signature) = signed_and_signature(token);
+        self.known(signed, &self.cache.name(signature), now).filter(keys_count)
     }
 
     /// The same, or what `verify` says, with the end of its time.
@@ -87,17 +102,21 @@ impl<V: Clone> Verdicts<V> {
         if token.len() > MAX_LEN {
             return verify().map(|(value, _)| value);
         }
-        let name = self.cache.name(token);
-        if let Some(known) = self.known(&name, now, keys_count) {
+        let (signed, signature) = signed_and_signature(token.as_bytes());
+        let name = self.cache.name(signature);
+        if let Some(known) = self.known(signed, &name, now).filter(keys_count) {
             return Ok(known);
         }
         let (value, until) = verify()?;
-        self.cache.insert(Verdict { name, value: value.clone(), since: now, until });
+        let known = Known { signed: signed.into(), value: value.clone() };
+        self.cache.insert(Verdict { name, value: known, since: now, until });
         Ok(value)
     }
 
-    fn known(&self, name: &Name, now: Timestamp, keys_count: impl FnOnce(&V) -> bool) -> Option<V> {
-        self.cache.get(name, &Moment { now, max_age: self.max_age }).filter(keys_count)
+    fn known(&self, signed: &[u8], name: &Name, now: Timestamp) -> Option<V> {
+        let at = Moment { now, max_age: self.max_age };
+        let same = |known: &Known<V>| (*known.signed == *signed).then(|| known.value.clone());
+        self.cache.find(name, &at, same)
     }
 }
 
@@ -132,7 +151,7 @@ pub(crate) struct VerdictCache<V> {
     sets: Box<[Set<V>]>,
 }
 
-impl<V: Clone> VerdictCache<V> {
+impl<V> VerdictCache<V> {
     pub(crate) fn new(capacity: usize) -> Result<Self, NoRandomness> {
         let count = capacity.clamp(1, MAX_CAPACITY).div_ceil(WAYS);
         let sets = (0..count).map(|_| Set::default()).collect();
@@ -157,8 +176,9 @@ impl<V: Clone> VerdictCache<V> {
         self.sets.len().saturating_mul(WAYS)
     }
 
-    pub(crate) fn name(&self, token: &str) -> Name {
-        self.key.mac(token.as_bytes())
+    /// The name of a token, or of what of it nobody may learn.
+    pub(crate) fn name(&self, secret: &[u8]) -> Name {
+        self.key.mac(secret)
     }
 
     /// The one set that a verdict of this name can be in. Names are random, so sets fill evenly.
@@ -168,11 +188,17 @@ impl<V: Clone> VerdictCache<V> {
         self.sets.get(usize::try_from(number.checked_rem(count)?).ok()?)
     }
 
-    pub(crate) fn get(&self, name: &Name, at: &Moment) -> Option<V> {
+    /// What is read of the verdict of this name, where it counts.
+    pub(crate) fn find<W>(
+        &self,
+        name: &Name,
+        at: &Moment,
+        read: impl Fn(&V) -> Option<W>,
+    ) -> Option<W> {
         self.set(name)?.iter().find_map(|slot| {
             let slot = slot.load();
             let verdict = slot.as_ref().filter(|verdict| verdict.name == *name)?;
-            verdict.counts(at).then(|| verdict.value.clone())
+            verdict.counts(at).then(|| read(&verdict.value)).flatten()
         })
     }
 
@@ -192,7 +218,7 @@ impl<V: Clone> VerdictCache<V> {
     }
 }
 
-impl<V: Clone> fmt::Debug for VerdictCache<V> {
+impl<V> fmt::Debug for VerdictCache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerdictCache").field("capacity", &self.capacity()).finish_non_exhaustive()
     }

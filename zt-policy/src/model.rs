@@ -264,11 +264,11 @@ fn resource(resource: &zt_core::request::Resource) -> Result<Entity, Unaskable> 
 /// where it could be read in two ways.
 fn prefixes(path: &str) -> Option<impl Iterator<Item = &str>> {
     let segments = path.strip_prefix('/').unwrap_or_default();
-    let (before, last) = segments.rsplit_once('/').unwrap_or(("", segments));
-    let is_normal = |segment: &str| !matches!(segment, "" | "." | "..");
-    let is_clear = !matches!(last, "." | "..")
-        && (before.is_empty() && !segments.starts_with('/') || before.split('/').all(is_normal));
-    let slashes = path.match_indices('/').skip(1);
+    let mut upwards = segments.as_bytes().rsplit(|byte| *byte == b'/');
+    let is_dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    let is_clear = !upwards.next().is_some_and(is_dots)
+        && upwards.all(|segment| !segment.is_empty() && !is_dots(segment));
+    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').skip(1);
     let below = path.starts_with('/');
     is_clear.then(|| slashes.filter(move |_| below).filter_map(|(slash, _)| path.get(..slash)))
 }

@@ -149,7 +149,7 @@ impl AccessTokens {
                     .unwrap_or_else(|refusal| Eventual::ready(Err(refusal)));
             }
         };
-        Eventual::ready(self.beside(&token, sent.text).found(&binding, &token))
+        Eventual::ready(self.beside(&token, sent.text.as_bytes()).found(&binding, &token))
     }
 
     /// A proof that is good is awaited where its store has to be asked.
@@ -162,7 +162,7 @@ impl AccessTokens {
     ) -> Result<Finding, Refusal> {
         let proof = proofs.verify(sent.shown, sent.text, token.confirmation(), now)?;
         let (proofs, peer) = (proofs.clone(), sent.peer.clone());
-        let beside = self.beside(&token, sent.text);
+        let beside = self.beside(&token, sent.text.as_bytes());
         Ok(proofs.replay().clone().admit(proof, now).map(move |proof| {
             let proof = proof.map_err(|error| proofs.not_admitted(&error, now))?;
             let found = beside.found(&Binding::dpop(&proof).over(&peer), &token)?;
@@ -174,14 +174,18 @@ impl AccessTokens {
     }
 
     /// What a handler finds beside the user of this token.
-    fn beside(&self, token: &Verified<AccessToken>, text: &str) -> Beside {
+    fn beside(&self, token: &Verified<AccessToken>, text: &[u8]) -> Beside {
         let standing = |revocations| TokenStanding::new(token.clone(), Arc::clone(revocations));
         #[cfg(not(feature = "http"))]
         let _ = text;
         Beside {
             standing: self.revocations.as_ref().map(standing),
             #[cfg(feature = "http")]
-            kept: self.kept.then(|| UserToken::new(text, token.clone())),
+            kept: self
+                .kept
+                .then(|| str::from_utf8(text).ok())
+                .flatten()
+                .map(|text| UserToken::new(text, token.clone())),
         }
     }
 }
@@ -227,7 +231,8 @@ impl VerifyToken for AccessTokens {
             Possession::Certificate => Binding::certificate(presented.peer()),
             Possession::Dpop(_) => return None,
         };
-        let text = presented.bearer().ok()?;
+        // What is the same as a good token needs no other look.
+        let text = presented.as_bearer().ok()?;
         let token = self.verifier.remembered(text, now)?;
         let checked = self.check_revocations(&token, now);
         Some(checked.and_then(|()| self.beside(&token, text).found(&binding, &token)))

@@ -44,17 +44,24 @@ impl Scheme {
     }
 }
 
-/// The token in an `Authorization` header of this scheme.
-pub(crate) fn token(authorization: &HeaderValue, expected: Scheme) -> Result<&str, Refusal> {
+/// What an `Authorization` header of this scheme holds where a token has to be: rules 1 and 2. It is
+/// as good as a token where it is the same as one.
+pub(crate) fn sent(authorization: &HeaderValue, expected: Scheme) -> Result<&[u8], Refusal> {
     let value = authorization.as_bytes();
     let scheme_ends = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at_checked(scheme_ends).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case(expected.name()) {
         return Err(Refusal::new(Denial::NoCredential, "unsupported_scheme"));
     }
-    str::from_utf8(rest)
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    Ok(rest.get(spaces..).unwrap_or_default())
+}
+
+/// The token in an `Authorization` header of this scheme.
+pub(crate) fn token(authorization: &HeaderValue, expected: Scheme) -> Result<&str, Refusal> {
+    let sent = sent(authorization, expected)?;
+    str::from_utf8(sent)
         .ok()
-        .map(|token| token.trim_start_matches(' '))
         .filter(|token| token.len() <= MAX_TOKEN && is_b64token(token))
         .ok_or(Refusal::new(Denial::InvalidToken, "token_malformed"))
 }

@@ -92,6 +92,11 @@ impl<'r> Presented<'r> {
         credential::token(self.authorization, Scheme::Bearer)
     }
 
+    /// What is sent as a token for bearers, whether it is one or not.
+    pub(crate) fn as_bearer(&self) -> Result<&'r [u8], Refusal> {
+        credential::sent(self.authorization, Scheme::Bearer)
+    }
+
     /// The token, sent as one that is bound to the key of a DPoP proof.
     ///
     /// # Errors

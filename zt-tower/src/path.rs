@@ -52,6 +52,9 @@ impl<'a> NormalPath<'a> {
             return Err(PathError::TooLong { len: path.len() });
         }
         let segments = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
+        if is_plain(path) {
+            return Ok(Self(Cow::Borrowed(path)));
+        }
         check_characters(path)?;
         check_escapes(path)?;
         check_segments(segments)?;
@@ -69,6 +72,13 @@ impl fmt::Display for NormalPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a path is normal at a glance, as most are: nothing that is reserved or escaped, and no
+/// segment that is empty, unless it is the last, or begins with a dot.
+fn is_plain(path: &str) -> bool {
+    path.bytes().all(|byte| is_unreserved(byte) || byte == b'/')
+        && !path.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/."))
 }
 
 /// Rule 3: `pchar`, `/` and `%`.

@@ -82,10 +82,11 @@ impl CachedJwtSvidVerifier {
     #[must_use]
     pub fn remembered(
         &self,
-        token: &str,
+        token: impl AsRef<[u8]>,
         bundles: &JwtBundleSet,
         now: Timestamp,
     ) -> Option<Verified<JwtSvid>> {
+        let token = token.as_ref();
         let known = self.verdicts.remembered(token, now, |known| known.is_vouched_for_by(bundles));
         known.map(|known| known.svid)
     }

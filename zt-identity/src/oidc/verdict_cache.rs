@@ -83,8 +83,12 @@ impl CachedAccessTokenVerifier {
     /// The token, where it is remembered that it was good and that counts at `now` still. Nothing is
     /// verified.
     #[must_use]
-    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
-        self.verdicts.remembered(token, now, |known| self.keys_count(known, now))
+    pub fn remembered(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: Timestamp,
+    ) -> Option<Verified<AccessToken>> {
+        self.verdicts.remembered(token.as_ref(), now, |known| self.keys_count(known, now))
     }
 
     /// Verifies a token at `now`, or remembers that it was good.

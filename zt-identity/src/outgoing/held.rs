@@ -73,12 +73,13 @@ impl Tokens {
     pub(super) fn name(&self, place: usize, user: Option<&UserToken>) -> [u8; 32] {
         let text = user.map(UserToken::text).unwrap_or_default();
         let kind = if user.is_some() { "user" } else { "service" };
-        self.of_users.name(&format!("{kind} {place} {text}"))
+        self.of_users.name(format!("{kind} {place} {text}").as_bytes())
     }
 
     pub(super) fn get(&self, place: &Place, name: &[u8; 32], now: Timestamp) -> Option<Arc<Held>> {
         if place.destination.is_of_user() {
-            return self.of_users.get(name, &Moment { now, max_age: Duration::MAX });
+            let at = Moment { now, max_age: Duration::MAX };
+            return self.of_users.find(name, &at, |held| Some(Arc::clone(held)));
         }
         place.own.load_full().filter(|held| now < held.until)
     }

@@ -74,7 +74,7 @@ impl Binding {
     /// Only the peer of this connection is its user, whose certificate the token names.
     #[must_use]
     pub fn certificate(peer: &Verified<Peer>) -> Self {
-        Self(How::Certificate { sha256: sha256(peer.leaf()) })
+        Self(How::Certificate { sha256: thumbprint(peer) })
     }
 
     /// Only the holder of this proof's key is its user, which the token names, and only of the token
@@ -94,7 +94,8 @@ impl Binding {
     pub fn over(self, peer: &Verified<Peer>) -> Self {
         match self.0 {
             How::Key { thumbprint, token, .. } => {
-                Self(How::Key { thumbprint, token, certificate: Some(sha256(peer.leaf())) })
+                let certificate = Some(self::thumbprint(peer));
+                Self(How::Key { thumbprint, token, certificate })
             }
             How::Bearer | How::Certificate { .. } => self,
         }
@@ -160,6 +161,13 @@ impl Binding {
             How::Certificate { .. } | How::Key { .. } => Err(BindingError::BearerOnly),
         }
     }
+}
+
+/// Of the certificate of this connection (RFC 8705 §3.1): computed once, however many tokens come over
+/// it.
+#[expect(clippy::disallowed_methods, reason = "it is the SHA-256")]
+fn thumbprint(peer: &Peer) -> [u8; 32] {
+    *danger::leaf_sha256(peer, sha256)
 }
 
 #[expect(

@@ -48,7 +48,12 @@ impl CachedServiceAccountVerifier {
     /// The token, where it is remembered that it was good and that counts at `now` still. Nothing is
     /// verified.
     #[must_use]
-    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<ServiceAccountToken>> {
+    pub fn remembered(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: Timestamp,
+    ) -> Option<Verified<ServiceAccountToken>> {
+        let token = token.as_ref();
         let known = self.verdicts.remembered(token, now, |known| self.keys_count(known, now));
         known.map(|known| known.token)
     }

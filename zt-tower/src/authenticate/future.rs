@@ -38,10 +38,9 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B, R> {
+        // Few wait or are refused, and all are moved: what only those few need is elsewhere.
         Waiting {
-            authentication: Authentication,
-            // Taken when it is there.
-            next: Option<Next<S, B, R>>,
+            waiting: Box<Waiting<S, B, R>>,
         },
         Passed {
             #[pin]
@@ -49,9 +48,16 @@ pin_project! {
             dpop_nonce: Option<HeaderValue>,
         },
         Refused {
-            answering: Answering<R>,
+            answering: Box<Answering<R>>,
         },
     }
+}
+
+/// A request whose sender is not known yet.
+struct Waiting<S, B, R> {
+    authentication: Authentication,
+    // Taken when it is there.
+    next: Option<Next<S, B, R>>,
 }
 
 /// What goes on once the sender of a request is known.
@@ -66,12 +72,13 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) const fn waiting(
+    pub(super) fn waiting(
         authentication: Authentication,
         next: Next<S, B, R>,
         span: RequestSpan,
     ) -> Self {
-        Self { state: State::Waiting { authentication, next: Some(next) }, span }
+        let waiting = Box::new(Waiting { authentication, next: Some(next) });
+        Self { state: State::Waiting { waiting }, span }
     }
 
     pub(super) fn passed(
@@ -125,7 +132,7 @@ fn refuse<S, F, B, R>(
 ) -> State<S, F, B, R> {
     let context = context(&parts, now);
     let answering = layer.recording.refuse(refusal, parts, &context, &layer.respond);
-    State::Refused { answering }
+    State::Refused { answering: Box::new(answering) }
 }
 
 impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
@@ -164,7 +171,8 @@ where
                     return Poll::Ready(response.map(|response| with_nonce(response, nonce)));
                 }
                 StateProj::Refused { answering } => return answering.poll(cx).map(Ok),
-                StateProj::Waiting { authentication, next } => {
+                StateProj::Waiting { waiting } => {
+                    let Waiting { authentication, next } = &mut **waiting;
                     let outcome = ready!(Pin::new(authentication).poll(cx));
                     // It is there: this state is left below as soon as it is taken.
                     let Some(next) = next.take() else { return Poll::Pending };

@@ -32,10 +32,9 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<S, F, B, R> {
+        // Few wait or are denied, and all are moved: what only those few need is elsewhere.
         Recording {
-            append: Option<Append>,
-            // Taken when it is recorded.
-            next: Option<(S, Request<B>, Served<R>)>,
+            waiting: Box<Waiting<S, B, R>>,
         },
         Allowed {
             #[pin]
@@ -43,9 +42,16 @@ pin_project! {
             served: Served<R>,
         },
         Denied {
-            answering: Answering<R>,
+            answering: Box<Answering<R>>,
         },
     }
+}
+
+/// A request whose record waits for room.
+struct Waiting<S, B, R> {
+    append: Option<Append>,
+    // Taken when it is recorded.
+    next: Option<(S, Request<B>, Served<R>)>,
 }
 
 /// What is left of a request that is being served, for an answer when that panics.
@@ -76,22 +82,22 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) const fn recording(
+    pub(super) fn recording(
         append: Option<Append>,
         service: S,
         request: Request<B>,
         served: Served<R>,
     ) -> Self {
         let next = Some((service, request, served));
-        Self { state: State::Recording { append, next } }
+        Self { state: State::Recording { waiting: Box::new(Waiting { append, next }) } }
     }
 
     pub(super) fn allowed(service: &mut S, request: Request<B>, served: Served<R>) -> Self {
         Self { state: serve(service, request, served) }
     }
 
-    pub(super) const fn denied(answering: Answering<R>) -> Self {
-        Self { state: State::Denied { answering } }
+    pub(super) fn denied(answering: Answering<R>) -> Self {
+        Self { state: denied(answering) }
     }
 }
 
@@ -110,11 +116,12 @@ where
                     // What a panic leaves behind is dropped below.
                     match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
                         Ok(polled) => return polled,
-                        Err(_panic) => State::Denied { answering: served.panicked() },
+                        Err(_panic) => denied(served.panicked()),
                     }
                 }
                 StateProj::Denied { answering } => return answering.poll(cx).map(Ok),
-                StateProj::Recording { append, next } => {
+                StateProj::Recording { waiting } => {
+                    let Waiting { append, next } = &mut **waiting;
                     let recorded = ready!(poll_append(append, cx));
                     // It is there: this state is left below as soon as it is taken.
                     let Some((mut service, request, served)) = next.take() else {
@@ -122,10 +129,7 @@ where
                     };
                     match recorded {
                         Ok(()) => serve(&mut service, request, served),
-                        Err(_) => {
-                            let answering = served.answering(None, Denial::Unavailable);
-                            State::Denied { answering }
-                        }
+                        Err(_) => denied(served.answering(None, Denial::Unavailable)),
                     }
                 }
             };
@@ -144,8 +148,12 @@ where
 {
     match catch_unwind(AssertUnwindSafe(|| service.call(request))) {
         Ok(future) => State::Allowed { future, served },
-        Err(_panic) => State::Denied { answering: served.panicked() },
+        Err(_panic) => denied(served.panicked()),
     }
+}
+
+fn denied<S, F, B, R>(answering: Answering<R>) -> State<S, F, B, R> {
+    State::Denied { answering: Box::new(answering) }
 }
 
 impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>

@@ -99,8 +99,10 @@ impl Targets for RouteTargets {
     fn target(&self, parts: &Parts, path: &NormalPath<'_>) -> Result<Target, Refusal> {
         use axum::extract::{MatchedPath, OriginalUri};
         let whole = match parts.extensions.get::<OriginalUri>() {
-            Some(original) => &NormalPath::parse(original.path())?,
-            None => path,
+            Some(original) if original.path() != parts.uri.path() => {
+                &NormalPath::parse(original.path())?
+            }
+            _ => path,
         };
         let resource = match parts.extensions.get::<MatchedPath>() {
             Some(route) => Resource::of_kind("Route", route.as_str()).with("path", whole.as_str()),

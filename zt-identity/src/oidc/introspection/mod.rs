@@ -153,7 +153,12 @@ impl IntrospectionVerifier {
     /// The token, where it is remembered that it was good and that counts at `now` still. Nobody is
     /// asked.
     #[must_use]
-    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Verified<AccessToken>> {
+    pub fn remembered(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: Timestamp,
+    ) -> Option<Verified<AccessToken>> {
+        let token = token.as_ref();
         if token.len() > MAX_LEN {
             return None;
         }
@@ -179,7 +184,7 @@ impl IntrospectionVerifier {
             return Begun::Known(Err(IntrospectionError::TooLong { len: token.len() }));
         }
         let inner = &self.0;
-        let name = inner.good.name(token);
+        let name = inner.good.name(token.as_bytes());
         if let Some(known) = inner.known(&name, now) {
             return Begun::Known(known);
         }
@@ -226,10 +231,10 @@ impl Asked {
 
 impl Inner {
     fn known(&self, name: &[u8; 32], now: Timestamp) -> Option<Outcome> {
-        if let Some(good) = self.good.get(name, &Moment { now, max_age: self.max_age }) {
-            return Some(Ok(good));
-        }
-        self.bad.get(name, &Moment { now, max_age: self.refusal_age }).map(Err)
+        let good = Moment { now, max_age: self.max_age };
+        let bad = Moment { now, max_age: self.refusal_age };
+        let token = self.good.find(name, &good, |token| Some(Ok(token.clone())));
+        token.or_else(|| self.bad.find(name, &bad, |error| Some(Err(error.clone()))))
     }
 
     /// Of what is the authority's fault nothing is remembered.

@@ -129,9 +129,45 @@ fn a_verdict_of_another_verifier_is_never_found() {
     let (one, other) = (verifier().cached(4).unwrap(), verifier().cached(4).unwrap());
     let token = token(1, 600);
     assert!(one.verify(&token, at(0)).is_ok());
-    assert_ne!(one.verdicts.cache().name(&token), other.verdicts.cache().name(&token));
+    let names = [&one, &other].map(|cached| cached.verdicts.cache().name(token.as_bytes()));
+    assert_ne!(names[0], names[1]);
     assert!(!is_known(&other, &token, at(0)));
     assert!(is_known(&one.clone(), &token, at(0)));
+}
+
+#[test]
+fn a_verdict_is_on_all_bytes_of_its_token_and_on_no_other() {
+    let cached = verifier().cached(4).unwrap();
+    let [good, other] = [1, 2].map(|number| token(number, 600));
+    assert!(cached.verify(&good, at(0)).is_ok());
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (of_other, signature_of_other) = other.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    for forged in [
+        format!("{of_other}.{signature}"),
+        format!("{signed}.{signature_of_other}"),
+        format!("{header}.{claims}x.{signature}"),
+        format!("{header}.{claims}.{signature}="),
+        format!("{header}.{claims}..{signature}"),
+        format!(".{signed}.{signature}"),
+        format!("{signed}.{signature}."),
+        format!(".{signature}"),
+        signature.to_owned(),
+        signed.to_owned(),
+        format!("{signed}."),
+        good.replacen('.', "", 1),
+        String::new(),
+        ".".to_owned(),
+    ] {
+        assert!(!is_known(&cached, &forged, at(0)), "{forged}");
+        assert!(cached.verify(&forged, at(0)).is_err(), "{forged}");
+    }
+    for at_byte in 0..good.len() {
+        let mut forged = good.clone().into_bytes();
+        forged[at_byte] ^= 1;
+        assert!(cached.remembered(forged, at(0)).is_none(), "byte {at_byte}");
+    }
+    assert!(is_known(&cached, &good, at(0)));
 }
 
 #[test]
@@ -233,7 +269,7 @@ proptest! {
         let verified = verifier().verify(&token(0, 6000), at(0)).unwrap();
         for (insert, number, now, lasting) in steps {
             let number = number.checked_rem(tokens).unwrap();
-            let name = cache.name(&number.to_string());
+            let name = cache.name(number.to_string().as_bytes());
             if insert {
                 let until = now.saturating_add(lasting);
                 let (since, end) = (at(now), at(until));
@@ -241,7 +277,7 @@ proptest! {
                 map.insert(number, (now, until));
             }
             let moment = Moment { now: at(now), max_age: Duration::MAX };
-            let found = cache.get(&name, &moment).is_some();
+            let found = cache.find(&name, &moment, |_| Some(())).is_some();
             let expected =
                 map.get(&number).is_some_and(|(since, until)| *since <= now && now < *until);
             if tokens <= WAYS {
