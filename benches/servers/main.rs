@@ -41,7 +41,10 @@ fn main() -> Outcome<()> {
     let [which, folder] = arguments.as_slice() else {
         return Err("say which server, and where its files are".into());
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // The clients keep one core busy.
+    let cores = std::thread::available_parallelism()?.get().saturating_sub(1).max(1);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build()?;
     let folder = Path::new(folder);
     let jwks = std::fs::read_to_string(folder.join("jwks.json"))?;
     let (app, records) = match which.as_str() {
