@@ -146,7 +146,7 @@ fn spiffe_workload(run: &mut Run<'_>, id: &SpiffeId, own: &Attributes) -> Result
     if is_named(run, words.workload_path_type) {
         let (whole, path) = (id.as_str(), id.path());
         let path_at = whole.len().saturating_sub(path.len());
-        for (slash, _) in path.match_indices('/').skip(1) {
+        for (slash, _) in path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').skip(1) {
             let prefix = whole.get(..path_at.saturating_add(slash)).unwrap_or_default();
             parent(run, words.workload_path_type, prefix);
         }

@@ -144,39 +144,45 @@ fn vouched_for(client: SpiffeId, proxy: &Peer) -> Verified<Principal> {
     danger::verified(Principal::new(Workload::new(client).with_attributes(attributes)))
 }
 
+const NAMES: [&str; 17] = [
+    "forwarded",
+    "remote-user",
+    "x-remote-user",
+    "x-remote-group",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert",
+    "x-spiffe-id",
+    "x-user",
+    "x-user-id",
+    "x-authenticated-user",
+];
+const PREFIXES: [&str; 5] = [
+    "x-auth-request-",
+    "x-remote-extra-",
+    "x-ssl-client-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
+];
+const FORWARDED: [&str; 7] =
+    ["for", "client-cert", "user", "email", "groups", "preferred-username", "access-token"];
+/// What any of these names begins with: most headers are known not to be one by that.
+const INITIALS: [u8; 5] = *b"cfrtx";
+
 /// Whether a header, by its name in lower case, names who calls: what proxies and frameworks use.
 /// Host, protocol and port are not among them. A name counts however it is spelt: gateways of CGI,
 /// WSGI and PHP read `X-User`, `X_User` and `X.User` as one.
 #[must_use]
 pub fn is_identity(name: &str) -> bool {
-    const NAMES: [&str; 17] = [
-        "forwarded",
-        "remote-user",
-        "x-remote-user",
-        "x-remote-group",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-original-forwarded-for",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "client-cert",
-        "client-cert-chain",
-        "x-client-cert",
-        "x-spiffe-id",
-        "x-user",
-        "x-user-id",
-        "x-authenticated-user",
-    ];
-    const PREFIXES: [&str; 5] = [
-        "x-auth-request-",
-        "x-remote-extra-",
-        "x-ssl-client-",
-        "x-goog-authenticated-user-",
-        "x-ms-client-principal",
-    ];
-    const FORWARDED: [&str; 7] =
-        ["for", "client-cert", "user", "email", "groups", "preferred-username", "access-token"];
+    if !name.bytes().next().is_some_and(|initial| INITIALS.contains(&initial)) {
+        return false;
+    }
     let begins = |prefix: &str| {
         let (start, rest) = name.split_at_checked(prefix.len())?;
         reads_as(start, prefix).then_some(rest)
@@ -219,6 +225,19 @@ pub(crate) fn remove_all(headers: &mut HeaderMap, is_one: impl Fn(&str) -> bool)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_that_is_known_is_one_by_its_initial_too() {
+        for name in NAMES {
+            assert!(is_identity(name), "{name}");
+        }
+        for prefix in PREFIXES {
+            assert!(is_identity(&format!("{prefix}anything")), "{prefix}");
+        }
+        for what in FORWARDED {
+            assert!(is_identity(&format!("x-forwarded-{what}")), "{what}");
+        }
+    }
 
     #[test]
     fn what_names_who_calls_is_taken_out_and_nothing_else() {
