@@ -44,7 +44,7 @@ impl Caller {
         self.principal.user()
     }
 
-    /// Until when this is proven at the latest: what goes on for longer has to prove it again.
+    /// Until when this is proven at the latest: what goes on for so long has to prove it again.
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         self.until

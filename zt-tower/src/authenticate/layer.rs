@@ -1,5 +1,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue};
@@ -204,7 +205,9 @@ struct Client {
 
 impl Client {
     fn caller(self, peer: &Peer) -> Caller {
-        Caller::from(self.principal).ends(peer.not_after()).forwarded(self.source)
+        // The last moment of a certificate belongs to it.
+        let until = peer.not_after().saturating_add(Duration::from_micros(1));
+        Caller::from(self.principal).ends(until).forwarded(self.source)
     }
 }
 

@@ -99,7 +99,8 @@ async fn a_certificate_that_expired_on_an_open_connection_counts_no_more() {
     let clock = clock();
     let layer = workloads().clock(clock.clone());
     clock.set(peer(CART).not_after());
-    caller(&layer, from(CART)).await;
+    let last = caller(&layer, from(CART)).await;
+    assert!(last.until() > peer(CART).not_after(), "what it is let in for goes on");
     clock.advance(Duration::from_micros(1));
     assert_eq!(told(&refused(&layer, from(CART)).await), (401, Some(CHALLENGE)));
 }
