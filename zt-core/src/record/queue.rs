@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 use super::{Record, RecordSink};
 use crate::fault::Fault;
 
-/// Records in the queue unless chosen otherwise: some 10 MB at most.
+/// Records in the queue unless chosen otherwise: some 10 MB, and 64 MB where every path is as long as one
+/// may be.
 const DEFAULT_CAPACITY: usize = 8_192;
 /// Records that the sink is offered at once, at most.
 const BATCH: usize = 256;
