@@ -1,7 +1,5 @@
 //! Facts about principals, resources and requests, in the shape that policy reads.
 
-use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,7 +52,7 @@ value_from! {
     Arc<str> => String, IpAddr => Ip, Timestamp => Time, Vec<Value> => Set, Attributes => Record
 }
 
-/// Named values, each name once. A clone shares them.
+/// A few named values, each name once. A clone shares them.
 ///
 /// ```
 /// use zt_core::attribute::{Attributes, Value};
@@ -64,7 +62,12 @@ value_from! {
 /// assert_eq!(posture.get("jailbroken"), None);
 /// ```
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Option<Arc<BTreeMap<Arc<str>, Value>>>);
+pub struct Attributes(
+    // INVARIANT: in the order of their names, each of which is there once.
+    Option<Arc<[Attribute]>>,
+);
+
+type Attribute = (Arc<str>, Value);
 
 impl Attributes {
     /// No attributes; allocates nothing.
@@ -73,29 +76,43 @@ impl Attributes {
         Self(None)
     }
 
-    /// These attributes and one more; a value that had the name before is replaced.
+    /// These attributes and one more; a value that had the name before is replaced. All are put
+    /// together anew, so it takes longer the more there are.
     #[must_use]
-    pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
-        let map = self.0.get_or_insert_default();
-        Arc::make_mut(map).insert(name.into(), value.into());
-        self
+    pub fn with(self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+        let (name, all) = (name.into(), self.all());
+        let place = all.partition_point(|(other, _)| *other < name);
+        let (before, after) = all.split_at_checked(place).unwrap_or((all, &[]));
+        let after = match after {
+            [(other, _), rest @ ..] if *other == name => rest,
+            _ => after,
+        };
+        let one = std::iter::once((name, value.into()));
+        let all = before.iter().cloned().chain(one).chain(after.iter().cloned());
+        Self(Some(all.collect()))
+    }
+
+    fn all(&self) -> &[Attribute] {
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// The value with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.as_deref()?.get(name)
+        let all = self.all();
+        let place = all.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        all.get(place).map(|(_, value)| value)
     }
 
     /// All names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().flat_map(|map| map.iter().map(|(name, value)| (name.borrow(), value)))
+        self.all().iter().map(|(name, value)| (&**name, value))
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_deref().map_or(0, BTreeMap::len)
+        self.all().len()
     }
 
     /// Whether there are none.
@@ -123,6 +140,10 @@ impl Serialize for Attributes {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -144,5 +165,22 @@ mod tests {
             serde_json::to_string(&attributes).unwrap(),
             r#"{"at":"1970-01-01T00:00:00Z","from":"10.0.0.1","nested":{"n":1},"roles":["clerk"]}"#
         );
+    }
+
+    proptest! {
+        #[test]
+        fn attributes_are_a_map(
+            given in prop::collection::vec(("[abc]{0,2}", 0_i64..9), 0..12), asked in "[abc]{0,2}",
+        ) {
+            let map: BTreeMap<&str, Value> =
+                given.iter().map(|(name, value)| (&**name, (*value).into())).collect();
+            let attributes = given
+                .iter()
+                .fold(Attributes::new(), |all, (name, value)| all.with(name.as_str(), *value));
+            prop_assert!(attributes.iter().eq(map.iter().map(|(name, value)| (*name, value))));
+            prop_assert_eq!(attributes.len(), map.len());
+            prop_assert_eq!(attributes.is_empty(), map.is_empty());
+            prop_assert_eq!(attributes.get(&asked), map.get(&*asked));
+        }
     }
 }
