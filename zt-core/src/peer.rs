@@ -119,3 +119,24 @@ impl Verified<Peer> {
         Verified::mint(self.0.principal.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_certificate_is_computed_once_for_all_clones_and_makes_no_other_peer() {
+        let id = SpiffeId::parse("spiffe://example.org/cart").unwrap();
+        let validity = Validity::new(Timestamp::EPOCH, Timestamp::MAX).unwrap();
+        let peer = Peer::new(id.clone(), validity, b"leaf", 1);
+        let first = *peer.leaf_sha256(|leaf| {
+            assert_eq!(leaf, b"leaf");
+            [1; 32]
+        });
+        let again = *peer.clone().leaf_sha256(|_| panic!("it is known"));
+        assert_eq!((first, again), ([1; 32], [1; 32]));
+        let other = Peer::new(id, validity, b"leaf", 1);
+        assert_eq!(peer, other, "whether it was asked for makes no difference");
+        assert_eq!(*other.leaf_sha256(|_| [2; 32]), [2; 32], "another connection has its own");
+    }
+}
