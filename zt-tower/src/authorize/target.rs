@@ -90,6 +90,10 @@ impl Targets for PathTargets {
 ///
 /// Where no route was matched, in a fallback or outside of the router, the resource is the whole
 /// path, prefixes of `nest` included. It is never taken for a route: no normal path has a `{`.
+///
+/// A record has the route then, as that is the resource, and not the path: where it matters later which
+/// of the orders it was, ask about that order with a [`Guard`](super::Guard), whose decision is recorded
+/// too, or take [`PathTargets`].
 #[cfg(feature = "axum")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RouteTargets;
