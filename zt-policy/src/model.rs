@@ -176,7 +176,7 @@ fn spiffe_workload(id: &SpiffeId, own: &Attributes) -> Result<Entity, Unaskable>
     entity.attributes.insert("trust_domain".into(), trust_domain.as_str().into());
     entity.attributes.insert("path".into(), id.path().into());
     entity.parents.insert(uid(TRUST_DOMAIN, trust_domain.as_str())?);
-    for (slash, _) in id.path().match_indices('/').skip(1) {
+    for slash in inner_slashes(id.path()) {
         let prefix = id.path().get(..slash).unwrap_or_default();
         entity.parents.insert(uid(WORKLOAD_PATH, &format!("spiffe://{trust_domain}{prefix}"))?);
     }
@@ -268,9 +268,15 @@ fn prefixes(path: &str) -> Option<impl Iterator<Item = &str>> {
     let is_dots = |segment: &[u8]| matches!(segment, b"." | b"..");
     let is_clear = !upwards.next().is_some_and(is_dots)
         && upwards.all(|segment| !segment.is_empty() && !is_dots(segment));
-    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').skip(1);
     let below = path.starts_with('/');
-    is_clear.then(|| slashes.filter(move |_| below).filter_map(|(slash, _)| path.get(..slash)))
+    is_clear
+        .then(|| inner_slashes(path).filter(move |_| below).filter_map(|slash| path.get(..slash)))
+}
+
+/// Where the slashes of a path are, but for the first.
+fn inner_slashes(path: &str) -> impl Iterator<Item = usize> {
+    let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
+    slashes.map(|(slash, _)| slash).skip(1)
 }
 
 fn ambiguous_route(path: &str) -> Unaskable {

@@ -13,7 +13,8 @@ use zt_core::request::{Action, Context, Question, Request, Resource, Subject};
 use zt_core::spiffe::SpiffeId;
 
 use super::{
-    ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, ROUTE, SPIFFE_FACTS, USER_FACTS, prefixes,
+    ACCOUNT_FACTS, CONTEXT, DEVICE_FACTS, OWN_TYPES, ROUTE, SPIFFE_FACTS, USER_FACTS,
+    inner_slashes, prefixes,
 };
 use crate::decide::{Asked, Run};
 use crate::extension::datetime::DateTime;
@@ -146,7 +147,7 @@ fn spiffe_workload(run: &mut Run<'_>, id: &SpiffeId, own: &Attributes) -> Result
     if is_named(run, words.workload_path_type) {
         let (whole, path) = (id.as_str(), id.path());
         let path_at = whole.len().saturating_sub(path.len());
-        for (slash, _) in path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').skip(1) {
+        for slash in inner_slashes(path) {
             let prefix = whole.get(..path_at.saturating_add(slash)).unwrap_or_default();
             parent(run, words.workload_path_type, prefix);
         }
