@@ -97,7 +97,5 @@ where
 }
 
 fn take_out_overrides(headers: &mut HeaderMap) {
-    let is_one = |name: &str| OVERRIDES.iter().any(|known| reads_as(name, known));
-    // All of them begin so.
-    remove_all(headers, |name| name.starts_with('x') && is_one(name));
+    remove_all(headers, |name| OVERRIDES.iter().any(|known| reads_as(name, known)));
 }

@@ -172,6 +172,7 @@ const PREFIXES: [&str; 5] = [
 ];
 const FORWARDED: [&str; 7] =
     ["for", "client-cert", "user", "email", "groups", "preferred-username", "access-token"];
+
 /// What any of these names begins with: most headers are known not to be one by that.
 const INITIALS: [u8; 5] = *b"cfrtx";
 
