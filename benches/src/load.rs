@@ -95,7 +95,12 @@ impl Load {
         let ratio = peer_more.median / more.median;
         let judgements = [judged, format!("{} takes {peer_more}, {ratio:.0} times that", names[1])];
         let members = [
-            json!({ "there_ns": round(there), "limit_ns": limit_ns, "met": met == "met", "machine": round(speed) }),
+            json!({
+                "there_ns": round(there),
+                "limit_ns": limit_ns,
+                "met": met == "met",
+                "machine": round(speed),
+            }),
             json!({ "peer_extra_ns": round(peer_more.median), "extra_ratio": round(ratio) }),
         ];
         let mut rows = Vec::new();
