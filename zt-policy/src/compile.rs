@@ -24,7 +24,8 @@ use crate::program::{
     ActionTest, Code, Node, NodeNo, Program, Rule, ScopeTest, Selection, Tables, Vocabulary,
 };
 use crate::symbol::{
-    Capacity, EntityNo, Facts, Full, Layer, Span, Store, Symbol, Term, Workbench, at, number, trim,
+    Capacity, EntityNo, Facts, Full, Kind, Layer, Span, Store, Symbol, Term, Workbench, at, number,
+    trim,
 };
 use crate::term::call;
 
@@ -125,13 +126,13 @@ fn selection(default_effect: DefaultEffect, rules: &[Rule], code: &Code) -> Opti
     Some(Selection::of(side, scopes))
 }
 
-/// For each text whether it is the type of an entity, or named as one.
-fn kinds(layer: &Layer, rules: &[Rule], code: &Code) -> Vec<bool> {
+/// For each text what there is of it as a type.
+fn kinds(layer: &Layer, rules: &[Rule], code: &Code) -> Vec<Kind> {
     let mut kinds = layer.kinds();
     let scopes = rules.iter().flat_map(|rule| [rule.principal(code), rule.resource(code)]);
     for kind in scopes.map(ScopeTest::kind) {
-        if let Some(is_kind) = kind.and_then(|kind| kinds.get_mut(kind.at())) {
-            *is_kind = true;
+        if let Some(kind) = kind.and_then(|kind| kinds.get_mut(kind.at())) {
+            kind.is_named = true;
         }
     }
     trim(&mut kinds);

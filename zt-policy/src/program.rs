@@ -14,7 +14,7 @@ use crate::evaluate::default::DefaultEffect;
 use crate::expr::{BinaryOp, Function};
 use crate::index::Index;
 use crate::pattern::Pattern;
-use crate::symbol::{EntityNo, Facts, Layer, Span, Symbol, Term, trim};
+use crate::symbol::{EntityNo, Facts, Kind, Layer, Span, Symbol, Term, trim};
 
 /// The place of a node among the nodes of its program.
 pub(crate) type NodeNo = u32;
@@ -60,8 +60,8 @@ pub(crate) struct Tables {
     pub(crate) hasher: RandomState,
     pub(crate) layer: Layer,
     pub(crate) vocabulary: Vocabulary,
-    /// Whether there is an entity of this type, by its symbol.
-    pub(crate) kinds: Vec<bool>,
+    /// By their symbols.
+    pub(crate) kinds: Vec<Kind>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) code: Code,
     /// What is known of each entity, as far as anything is.
@@ -77,7 +77,12 @@ pub(crate) struct Tables {
 impl Tables {
     /// Whether a policy or an entity of the program names an entity of this type, or the type.
     pub(crate) fn names_kind(&self, kind: Symbol) -> bool {
-        self.kinds.get(kind.at()).copied().unwrap_or(false)
+        self.kinds.get(kind.at()).is_some_and(|kind| kind.is_named)
+    }
+
+    /// Whether there may be an entity of this type and ID.
+    pub(crate) fn may_have(&self, kind: Symbol, id: &str) -> bool {
+        self.kinds.get(kind.at()).is_some_and(|kind| kind.may_have(id))
     }
 
     /// The entities above one entity, as far as the program knows.

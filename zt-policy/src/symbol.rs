@@ -12,7 +12,7 @@ mod workbench;
 
 use std::hash::Hasher;
 
-pub(crate) use self::layer::{Layer, Mark, Part, hash};
+pub(crate) use self::layer::{Kind, Layer, Mark, Part, hash};
 pub(crate) use self::store::Store;
 pub(crate) use self::workbench::{Facts, Workbench};
 use crate::extension::datetime::DateTime;

@@ -305,7 +305,7 @@ fn is_named(run: &Run<'_>, kind: Option<Symbol>) -> bool {
 }
 
 fn parent(run: &mut Run<'_>, kind: Option<Symbol>, id: &str) {
-    if let Some(kind) = kind.filter(|kind| run.tables().names_kind(*kind)) {
+    if let Some(kind) = kind.filter(|kind| run.tables().may_have(*kind, id)) {
         let entity = run.store.known_of_kind(kind, id);
         entity.into_iter().for_each(|entity| run.parent(entity));
     }

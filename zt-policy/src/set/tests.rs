@@ -118,6 +118,25 @@ fn a_hierarchy_of_roles_and_actions_comes_with_the_set() {
 }
 
 #[test]
+fn a_role_is_known_whatever_its_length_and_another_of_its_length_is_not() {
+    let named: Vec<_> = [0, 1, 5, 63, 64, 65, 69, 128, 500].map(|len| "r".repeat(len)).into();
+    let text = named
+        .iter()
+        .map(|role| format!(r#"permit (principal in Role::"{role}", action, resource);"#));
+    let set = PolicySet::parse("p", &text.chain([SHOP.to_owned()]).collect::<String>()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "a test needs a caller")]
+    let caller = |role: &str| {
+        cart().on_behalf_of(danger::verified(User::new("https://issuer", "u").with_roles([role])))
+    };
+    for role in &named {
+        assert_eq!(denied(&decide(&set, &caller(role), &order())), None, "{}", role.len());
+        let other = "s".repeat(role.len());
+        assert_eq!(decide(&set, &caller(&other), &order()).is_allowed(), other.is_empty());
+    }
+    assert!(!decide(&set, &caller("rr"), &order()).is_allowed());
+}
+
+#[test]
 fn a_set_is_read_from_json_too() {
     let json = r#"{"staticPolicies": {"all": {
         "effect": "permit", "principal": {"op": "All"}, "action": {"op": "All"},

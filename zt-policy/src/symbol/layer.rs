@@ -224,6 +224,27 @@ pub(crate) enum Part {
     New(u64),
 }
 
+/// What a program knows of a type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// Whether it is the type of an entity, or named as one.
+    pub(crate) is_named: bool,
+    /// The lengths of the IDs of its entities, a bit for each, those that differ by 64 in one: most
+    /// names that a request brings and no policy has are known not to be there by that.
+    lengths: u64,
+}
+
+impl Kind {
+    fn length(id: &str) -> u64 {
+        1 << (id.len() % 64)
+    }
+
+    /// Whether there may be an entity of this ID.
+    pub(crate) fn may_have(self, id: &str) -> bool {
+        self.lengths & Self::length(id) != 0
+    }
+}
+
 /// How many sets and records a layer had.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
@@ -278,12 +299,13 @@ impl Layer {
         self.records.truncate(mark.records);
     }
 
-    /// For each text of the first layer whether it is the type of an entity.
-    pub(crate) fn kinds(&self) -> Vec<bool> {
-        let mut kinds = vec![false; self.texts.starts.len()];
-        for [kind, _] in &self.entities.names {
-            if let Some(is_kind) = kinds.get_mut(kind.at()) {
-                *is_kind = true;
+    /// For each text of the first layer what there is of it as a type.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = vec![Kind::default(); self.texts.starts.len()];
+        for [kind, id] in &self.entities.names {
+            if let (Some(kind), Some(id)) = (kinds.get_mut(kind.at()), self.texts.get(*id)) {
+                kind.is_named = true;
+                kind.lengths |= Kind::length(id);
             }
         }
         kinds
