@@ -124,11 +124,12 @@ struct Proof {
 
 impl Support for Connection {
     fn check(&self, now: Timestamp) -> Result<(), Ended> {
-        if now >= self.until || self.began.elapsed() >= self.lasts {
+        let instant = Instant::now();
+        if now >= self.until || instant.saturating_duration_since(self.began) >= self.lasts {
             return Err(self.end(self.over, None));
         }
         let Some(proof) = &self.proof else { return Ok(()) };
-        proof.check().map_err(|refused| self.end(Ended::Identity, Some(&refused)))
+        proof.check(instant).map_err(|refused| self.end(Ended::Identity, Some(&refused)))
     }
 }
 
@@ -143,14 +144,14 @@ impl Connection {
 }
 
 impl Proof {
-    fn check(&self) -> Result<(), Refused> {
+    fn check(&self, instant: Instant) -> Result<(), Refused> {
         let mut verdict = self.verdict.lock().unwrap_or_else(PoisonError::into_inner);
         let (standing, at) = *verdict;
-        let anew = at.elapsed() >= VERDICT_AGE;
+        let anew = instant.saturating_duration_since(at) >= VERDICT_AGE;
         let (leaf, intermediates) = (self.peer.leaf(), &self.intermediates);
         let now = self.verifier.still(leaf, intermediates, standing, anew)?;
         if anew || now != standing {
-            *verdict = (now, Instant::now());
+            *verdict = (now, instant);
         }
         Ok(())
     }
