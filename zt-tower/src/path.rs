@@ -77,8 +77,12 @@ impl fmt::Display for NormalPath<'_> {
 /// Whether a path is normal at a glance, as most are: nothing that is reserved or escaped, and no
 /// segment that is empty, unless it is the last, or begins with a dot.
 fn is_plain(path: &str) -> bool {
-    path.bytes().all(|byte| is_unreserved(byte) || byte == b'/')
-        && !path.as_bytes().windows(2).any(|pair| matches!(pair, b"//" | b"/."))
+    let mut after_slash = false;
+    path.bytes().all(|byte| {
+        let begins_badly = after_slash && matches!(byte, b'/' | b'.');
+        after_slash = byte == b'/';
+        !begins_badly && (after_slash || is_unreserved(byte))
+    })
 }
 
 /// Rule 3: `pchar`, `/` and `%`.
