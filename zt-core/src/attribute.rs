@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::time::Timestamp;
 
@@ -61,13 +62,13 @@ value_from! {
 /// assert_eq!(posture.get("managed"), Some(&Value::Bool(true)));
 /// assert_eq!(posture.get("jailbroken"), None);
 /// ```
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Eq, Default)]
 pub struct Attributes(
     // INVARIANT: in the order of their names, each of which is there once.
     Option<Arc<[Attribute]>>,
 );
 
-type Attribute = (Arc<str>, Value);
+type Attribute = (SmolStr, Value);
 
 impl Attributes {
     /// No attributes; allocates nothing.
@@ -79,8 +80,11 @@ impl Attributes {
     /// These attributes and one more; a value that had the name before is replaced. All are put
     /// together anew, so it takes longer the more there are.
     #[must_use]
-    pub fn with(self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
-        let (name, all) = (name.into(), self.all());
+    pub fn with(self, name: impl AsRef<str>, value: impl Into<Value>) -> Self {
+        let (name, all) = (SmolStr::new(name), self.all());
+        if all.is_empty() {
+            return Self(Some(Arc::new([(name, value.into())])));
+        }
         let place = all.partition_point(|(other, _)| *other < name);
         let (before, after) = all.split_at_checked(place).unwrap_or((all, &[]));
         let after = match after {
@@ -100,13 +104,13 @@ impl Attributes {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         let all = self.all();
-        let place = all.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        let place = all.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
         all.get(place).map(|(_, value)| value)
     }
 
     /// All names and values, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.all().iter().map(|(name, value)| (&**name, value))
+        self.all().iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// How many there are.
@@ -119,6 +123,14 @@ impl Attributes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl PartialEq for Attributes {
+    fn eq(&self, other: &Self) -> bool {
+        // A request is compared with what it was itself a moment ago.
+        let (all, others) = (self.all(), other.all());
+        std::ptr::eq(all, others) || all == others
     }
 }
 

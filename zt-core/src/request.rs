@@ -1,77 +1,28 @@
 //! What is asked: may this caller do this to that, now, from here.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::attribute::{Attributes, Value};
 use crate::principal::{Principal, User, Workload};
 use crate::time::Timestamp;
 use crate::verified::Verified;
 
-/// A name that is part of the program, or shared by those who have it. Which of the two it is makes
-/// no difference but for its cost.
-#[derive(Clone)]
-enum Text {
-    Static(&'static str),
-    Shared(Arc<str>),
-}
-
-impl Text {
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Static(text) => text,
-            Self::Shared(text) => text,
-        }
-    }
-}
-
-impl PartialEq for Text {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Text {}
-
-impl PartialOrd for Text {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Text {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-impl Hash for Text {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-/// What is to be done, by name: `read`, `GET`, `/shop.Orders/Cancel`. A clone shares the name.
+/// What is to be done, by name: `read`, `GET`, `/shop.Orders/Cancel`. A name of up to 23
+/// bytes allocates nothing, and a clone shares a longer one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Action(Text);
+pub struct Action(SmolStr);
 
 impl Action {
     /// The action of this name.
     #[must_use]
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self(Text::Shared(name.into()))
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self(SmolStr::new(name))
     }
 
     /// The same, of a name that is part of the program: it allocates nothing.
@@ -84,7 +35,7 @@ impl Action {
     /// ```
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
-        Self(Text::Static(name))
+        Self(SmolStr::new_static(name))
     }
 
     /// Its name.
@@ -118,36 +69,36 @@ impl Serialize for Action {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    kind: Text,
-    id: Arc<str>,
+    kind: SmolStr,
+    id: SmolStr,
     attributes: Attributes,
     // None where there are none, so that most resources allocate nothing for it.
     parents: Option<Arc<BTreeSet<Name>>>,
 }
 
 /// Kind and name among its kind.
-type Name = (Arc<str>, Arc<str>);
+type Name = (SmolStr, SmolStr);
 
 impl Resource {
     /// A resource without attributes. In Cedar it is the entity `kind::"id"`.
     #[must_use]
-    pub fn new(kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
-        Self::of(Text::Shared(kind.into()), id.into())
+    pub fn new(kind: impl AsRef<str>, id: impl AsRef<str>) -> Self {
+        Self::of(SmolStr::new(kind), SmolStr::new(id))
     }
 
     /// The same, of a kind that is part of the program: it allocates nothing but the ID.
     #[must_use]
-    pub fn of_kind(kind: &'static str, id: impl Into<Arc<str>>) -> Self {
-        Self::of(Text::Static(kind), id.into())
+    pub fn of_kind(kind: &'static str, id: impl AsRef<str>) -> Self {
+        Self::of(SmolStr::new_static(kind), SmolStr::new(id))
     }
 
-    const fn of(kind: Text, id: Arc<str>) -> Self {
+    const fn of(kind: SmolStr, id: SmolStr) -> Self {
         Self { kind, id, attributes: Attributes::new(), parents: None }
     }
 
     /// With one more attribute.
     #[must_use]
-    pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: impl AsRef<str>, value: impl Into<Value>) -> Self {
         self.attributes = self.attributes.with(name, value);
         self
     }
@@ -155,14 +106,15 @@ impl Resource {
     /// Which lies in another: an order in a folder, a folder in a project. What that one lies in is
     /// for policy to know.
     #[must_use]
-    pub fn within(mut self, kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
-        Arc::make_mut(self.parents.get_or_insert_default()).insert((kind.into(), id.into()));
+    pub fn within(mut self, kind: impl AsRef<str>, id: impl AsRef<str>) -> Self {
+        let parent = (SmolStr::new(kind), SmolStr::new(id));
+        Arc::make_mut(self.parents.get_or_insert_default()).insert(parent);
         self
     }
 
     /// The same, by its kind and name alone.
     pub(crate) fn without_facts(&self) -> Self {
-        Self::of(self.kind.clone(), Arc::clone(&self.id))
+        Self::of(self.kind.clone(), self.id.clone())
     }
 
     /// Its kind: the entity type.
@@ -185,7 +137,9 @@ impl Resource {
 
     /// Kind and name of each that it lies in directly, each once, in their order.
     pub fn parents(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.parents.iter().flat_map(|all| all.iter().map(|(kind, id)| (&**kind, &**id)))
+        self.parents
+            .iter()
+            .flat_map(|all| all.iter().map(|(kind, id)| (kind.as_str(), id.as_str())))
     }
 
     /// Whether both name one resource, whatever is known about it.
@@ -268,7 +222,7 @@ impl Context {
 
     /// With one more attribute.
     #[must_use]
-    pub fn with(mut self, name: impl Into<Arc<str>>, value: impl Into<Value>) -> Self {
+    pub fn with(mut self, name: impl AsRef<str>, value: impl Into<Value>) -> Self {
         self.attributes = self.attributes.with(name, value);
         self
     }

@@ -196,7 +196,7 @@ impl Kind {
     }
 
     /// A resource of this kind, to be described.
-    pub fn resource(&self, id: impl Into<Arc<str>>) -> Draft<'_> {
+    pub fn resource(&self, id: impl AsRef<str>) -> Draft<'_> {
         Draft { kind: self, resource: Resource::new(Arc::clone(&self.name), id), misfit: None }
     }
 }
@@ -227,7 +227,7 @@ impl Draft<'_> {
     }
 
     /// Which lies in another.
-    pub fn within(mut self, kind: impl Into<Arc<str>>, id: impl Into<Arc<str>>) -> Self {
+    pub fn within(mut self, kind: impl Into<Arc<str>>, id: impl AsRef<str>) -> Self {
         let parent = kind.into();
         if !self.kind.parents.contains(&parent) {
             let misfit = Misfit::NotWithin { kind: self.kind(), parent: parent.clone() };
