@@ -110,16 +110,21 @@ impl Record {
     }
 }
 
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Record {
+    /// As it is serialized, with its principal as that is given.
+    fn serialize_of<S: Serializer>(
+        &self,
+        principal: Option<&impl Serialize>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Shown<'a> {
+        struct Shown<'a, P> {
             event: &'static str,
             effect: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            principal: Option<&'a Principal>,
+            principal: Option<P>,
             #[serde(skip_serializing_if = "Option::is_none")]
             action: Option<&'a Action>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +152,7 @@ impl Serialize for Record {
             event,
             effect: if self.is_allowed() { "allow" } else { "deny" },
             reason,
-            principal: self.principal.as_ref(),
+            principal,
             action: self.action.as_ref(),
             resource: self.resource.as_ref(),
             answers,
@@ -155,6 +160,12 @@ impl Serialize for Record {
             context: &self.context,
         }
         .serialize(serializer)
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize_of(self.principal.as_ref(), serializer)
     }
 }
 

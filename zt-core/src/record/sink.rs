@@ -1,11 +1,20 @@
 //! Where records end up.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
 use super::Record;
+use crate::principal::Principal;
+
+/// Of how many callers it is remembered how they are written; then it begins anew.
+const CALLERS: usize = 1_024;
 
 /// Writes records down. It is called by one thread at a time, off the request path.
 pub trait RecordSink: Send {
@@ -19,7 +28,8 @@ pub trait RecordSink: Send {
     fn append(&mut self, records: &[Record]) -> io::Result<()>;
 }
 
-/// One JSON object a line.
+/// One JSON object a line, as [`Record`] serializes. Of callers that come again it is remembered how they
+/// are written, of 1,024 at most.
 ///
 /// ```
 /// use zt_core::record::{JsonLines, Record, RecordSink};
@@ -37,13 +47,46 @@ pub struct JsonLines<W> {
     buffer: Vec<u8>,
     // A write failed, perhaps in the middle of a line: begin the next on a new one.
     torn: bool,
+    callers: Callers,
+}
+
+/// How callers are written: most of a record, and the same each time that one calls.
+struct Callers(
+    // By their places, which are nobody else's as long as they are kept.
+    BTreeMap<[usize; 3], (Principal, Box<RawValue>)>,
+);
+
+impl Callers {
+    fn written(&mut self, caller: &Principal) -> serde_json::Result<&RawValue> {
+        let place = caller.place();
+        if self.0.len() >= CALLERS && !self.0.contains_key(&place) {
+            self.0.clear();
+        }
+        let (_, written) = match self.0.entry(place) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert((caller.clone(), to_raw_value(caller)?)),
+        };
+        Ok(written)
+    }
+}
+
+/// A record, whose caller is written already.
+struct Line<'a> {
+    record: &'a Record,
+    caller: Option<&'a RawValue>,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.record.serialize_of(self.caller.as_ref(), serializer)
+    }
 }
 
 impl<W: Write + Send> JsonLines<W> {
     /// Writes to `writer`, with one `write_all` and one `flush` per batch of records.
     #[must_use]
     pub const fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::new(), torn: false }
+        Self { writer, buffer: Vec::new(), torn: false, callers: Callers(BTreeMap::new()) }
     }
 
     /// The writer.
@@ -89,7 +132,9 @@ impl<W: Write + Send> RecordSink for JsonLines<W> {
             self.buffer.push(b'\n');
         }
         for record in records {
-            serde_json::to_writer(&mut self.buffer, record)?;
+            let caller = record.principal.as_ref();
+            let caller = caller.map(|caller| self.callers.written(caller)).transpose()?;
+            serde_json::to_writer(&mut self.buffer, &Line { record, caller })?;
             self.buffer.push(b'\n');
         }
         self.torn = true;
@@ -109,8 +154,12 @@ impl<W> fmt::Debug for JsonLines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attribute::Attributes;
+    use crate::principal::{Device, User, Workload};
     use crate::request::Context;
+    use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
+    use crate::verified::Verified;
 
     fn record() -> Record {
         Record::refusal(&Context::at(Timestamp::EPOCH), None, "no_credential")
@@ -141,6 +190,33 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_line_is_what_its_record_serializes_to_however_often_its_caller_came_before() {
+        let id = SpiffeId::parse("spiffe://example.org/web").unwrap();
+        let web = Verified::mint(Principal::new(Workload::new(id)));
+        let callers: Vec<_> = (0..CALLERS + 10)
+            .map(|n| {
+                web.clone().on_behalf_of(Verified::mint(User::new("i", format!("u{}", n / 2))))
+            })
+            .chain([
+                web.clone(),
+                web.clone().from_device(Verified::mint(Device::new("d", Attributes::new()))),
+            ])
+            .collect();
+        let arrived = Context::at(Timestamp::EPOCH);
+        let of = |caller| Record::refusal(&arrived, None, "no_credential").by(caller);
+        let records: Vec<_> =
+            callers.iter().chain(callers.iter().rev()).map(of).chain([record()]).collect();
+        let mut lines = JsonLines::new(Vec::new());
+        for batch in records.chunks(100) {
+            lines.append(batch).unwrap();
+            assert!(lines.callers.0.len() <= CALLERS);
+        }
+        let expected: Vec<_> =
+            records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+        assert_eq!(str::from_utf8(lines.get_ref()).unwrap().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
