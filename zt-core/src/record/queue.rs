@@ -138,10 +138,14 @@ impl RecordQueue {
         Builder { capacity: DEFAULT_CAPACITY, back_pressure: BackPressure::Deny }
     }
 
-    /// Enqueues `record`; the future is ready at once unless the choice is to wait and the queue
-    /// is full. It needs no runtime. Dropping it before it is ready takes the record back.
+    /// Enqueues `record` now; the future tells what came of it, and is ready unless the choice is to
+    /// wait and the queue is full. It needs no runtime. Dropping it before it is ready takes the
+    /// record back.
     pub fn append(&self, record: Record) -> Append {
-        Append { queue: Arc::clone(&self.handle.0), record: Some(record), ticket: None }
+        Append(match self.handle.0.offer(record) {
+            Offered::Settled(outcome) => Offer::Settled(outcome),
+            Offered::Waits(ticket) => Offer::Waits(Arc::clone(&self.handle.0), ticket),
+        })
     }
 
     /// Enqueues `record` from code that may block.
@@ -251,38 +255,35 @@ pub struct Unwritten {
 }
 
 /// The enqueuing of one record: see [`RecordQueue::append`].
-#[must_use = "a record is enqueued when this is awaited"]
-pub struct Append {
-    queue: Arc<Shared>,
-    // Until it is offered; then, if it has to wait, its place among those who wait.
-    record: Option<Record>,
-    ticket: Option<u64>,
+#[must_use = "whether the record was enqueued is known when this is awaited"]
+pub struct Append(Offer);
+
+enum Offer {
+    Settled(Result<(), AppendError>),
+    /// At this place among those who wait.
+    Waits(Arc<Shared>, u64),
 }
 
 impl Future for Append {
     type Output = Result<(), AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let outcome = match (this.record.take(), this.ticket.take()) {
-            (Some(record), _) => this.queue.offer(record, context.waker()),
-            (None, Some(ticket)) => this.queue.ask(ticket, context.waker()),
-            (None, None) => Offered::Settled(Err(AppendError::Closed)),
-        };
-        match outcome {
-            Offered::Settled(outcome) => Poll::Ready(outcome),
-            Offered::Waits(ticket) => {
-                this.ticket = Some(ticket);
-                Poll::Pending
-            }
+        if let Offer::Waits(queue, ticket) = &self.0
+            && let Offered::Settled(outcome) = queue.ask(*ticket, context.waker())
+        {
+            self.0 = Offer::Settled(outcome);
+        }
+        match self.0 {
+            Offer::Settled(outcome) => Poll::Ready(outcome),
+            Offer::Waits(..) => Poll::Pending,
         }
     }
 }
 
 impl Drop for Append {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            let gone = self.queue.lock().waiting.remove(&ticket);
+        if let Offer::Waits(queue, ticket) = &self.0 {
+            let gone = queue.lock().waiting.remove(ticket);
             drop(gone); // unlocked: see `Waiting`
         }
     }
@@ -394,8 +395,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The request path: one record offered for the first time.
-    fn offer(&self, record: Record, waker: &Waker) -> Offered {
+    /// The request path: one record offered for the first time. Whoever waits has yet to ask.
+    fn offer(&self, record: Record) -> Offered {
         let mut state = self.lock();
         if state.closed {
             return state.refuse(AppendError::Closed);
@@ -424,7 +425,7 @@ impl Shared {
                 }
                 let ticket = state.next_ticket;
                 state.next_ticket = ticket.saturating_add(1);
-                let waker = waker.clone();
+                let waker = Waker::noop().clone();
                 state.waiting.insert(ticket, Waiting { record, until, waker, told: false });
                 drop(state);
                 self.deadline.notify_one();
