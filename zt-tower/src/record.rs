@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, Waker, ready};
 
-use http::Response;
 use http::request::Parts;
+use http::{HeaderName, Response};
 use zt_core::peer::Peer;
 use zt_core::record::{Append, AppendError, Record, RecordQueue};
 use zt_core::request::{Context, TraceId};
@@ -23,6 +23,8 @@ use zt_core::verified::Verified;
 use crate::caller::Caller;
 use crate::denial::{Denial, Refusal, Respond};
 use crate::telemetry;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -74,7 +76,7 @@ pub(crate) fn context(parts: &Parts, now: Timestamp) -> Context {
         // One host is one address, whether the listener takes IPv4 alone or both.
         context = context.from_source(remote.to_canonical());
     }
-    let mut traceparents = parts.headers.get_all("traceparent").iter();
+    let mut traceparents = parts.headers.get_all(TRACEPARENT).iter();
     if let (Some(one), None) = (traceparents.next(), traceparents.next())
         && let Some(trace) = one.to_str().ok().and_then(TraceId::from_traceparent)
     {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use zt_core::decision::{Answer, Decide, Decision, DenyReason, Permit};
-use zt_core::record::Record;
+use zt_core::record::{Append, Record};
 use zt_core::request::{Action, Context, Request, Resource};
 use zt_core::time::Clock;
 
@@ -20,11 +20,11 @@ pub(super) struct Authority {
     pub(super) clock: Arc<dyn Clock>,
 }
 
-/// A decision: its record, whatever it was, and what came of it.
-pub(super) type Decided = (Record, Result<Permit, Denial>);
+/// A decision: the enqueuing of its record, whatever it was, and what came of it.
+pub(super) type Decided = (Option<Append>, Result<Permit, Denial>);
 
 impl Authority {
-    /// Rules 4 and 5.
+    /// Rules 4 and 5, and the beginning of 6.
     pub(super) fn decide(
         &self,
         caller: &Caller,
@@ -35,12 +35,12 @@ impl Authority {
         let began = timed();
         let decision = self.ask(caller, action, resource, context)?;
         tell(&decision, began);
-        let record = Record::of(&decision);
+        let append = self.recording.append(Record::of(&decision));
         let permit = decision.permit().map_err(Denial::from).and_then(|permit| {
             permit.covers(action, resource).map_err(|_| Denial::Wiring)?;
             Ok(permit)
         });
-        Ok((record, permit))
+        Ok((append, permit))
     }
 
     /// The record of a decision that is no; nothing of one that is yes.

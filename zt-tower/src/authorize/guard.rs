@@ -130,8 +130,7 @@ impl Guard {
         action: &Action,
         resource: &Resource,
     ) -> Result<Permit, NotPermitted> {
-        let (record, permit) = self.decide(action, resource, self.now()?)?;
-        let mut append = self.asked()?.authority.recording.append(record);
+        let (mut append, permit) = self.decide(action, resource, self.now()?)?;
         let recorded = poll_fn(|cx| poll_append(&mut append, cx)).await;
         recorded.map_err(|_| NotPermitted(Denial::Unavailable))?;
         permit.map_err(NotPermitted)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use tower_layer::Layer;
 use zt_core::decision::Decide;
-use zt_core::record::Record;
+use zt_core::record::Append;
 use zt_core::request::Context;
 use zt_core::time::{Clock, SystemClock};
 
@@ -66,7 +66,7 @@ impl<R> AuthorizeLayer<R> {
         AuthorizeLayer { authority, targets, respond: Arc::new(respond) }
     }
 
-    /// Rules 1 to 5.
+    /// Rules 1 to 5, and the beginning of 6.
     pub(super) fn decide(&self, parts: &Parts, context: Context) -> Result<Decision, Refusal> {
         let caller = parts.extensions.get::<Caller>();
         let caller = caller.ok_or(Refusal::new(Denial::Wiring, "no_caller"))?;
@@ -78,18 +78,18 @@ impl<R> AuthorizeLayer<R> {
         let context = attributes
             .into_iter()
             .fold(context, |context, (name, value)| context.with(name, value));
-        let (record, permit) = self.authority.decide(caller, &action, &resource, &context)?;
+        let (append, permit) = self.authority.decide(caller, &action, &resource, &context)?;
         let permitted = permit.map(|permit| {
             Permitted::new(permit, Arc::clone(&self.authority), caller.clone(), context)
         });
-        Ok(Decision { record, permitted })
+        Ok(Decision { append, permitted })
     }
 }
 
 /// What was decided about a request.
 pub(super) struct Decision {
-    /// Of the decision, whatever it was.
-    pub(super) record: Record,
+    /// Of its record, whatever it was.
+    pub(super) append: Option<Append>,
     pub(super) permitted: Result<Permitted, Denial>,
 }
 

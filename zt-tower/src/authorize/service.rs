@@ -58,13 +58,12 @@ where
         let decide = || self.layer.decide(&parts, context.clone());
         let decided = catch_unwind(AssertUnwindSafe(decide))
             .unwrap_or(Err(Refusal::new(Denial::Wiring, "decision_panicked")));
-        let Decision { record, permitted } = match decided {
+        let Decision { mut append, permitted } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
                 return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
             }
         };
-        let mut append = recording.append(record);
         let permitted = match permitted {
             Ok(permitted) => permitted,
             Err(denial) => {
