@@ -1,7 +1,5 @@
 //! Where records end up.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,8 +11,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::Record;
 use crate::principal::Principal;
 
-/// Of how many callers it is remembered how they are written; then it begins anew.
+/// Of how many callers it is remembered how they are written.
 const CALLERS: usize = 1_024;
+/// Spreads places, which are addresses.
+const MIX: usize = 0x9e37_79b1;
 
 /// Writes records down. It is called by one thread at a time, off the request path.
 pub trait RecordSink: Send {
@@ -50,35 +50,44 @@ pub struct JsonLines<W> {
     callers: Callers,
 }
 
-/// How callers are written: most of a record, and the same each time that one calls.
-struct Callers(
-    // By their places, which are nobody else's as long as they are kept.
-    BTreeMap<[usize; 3], (Principal, Box<RawValue>)>,
-);
+/// How callers are written: most of a record, and the same each time that one calls. It is remembered of
+/// one who comes a second time with nobody between who has his place here, so that those who come once
+/// cost nothing.
+struct Callers(Vec<Known>);
+
+#[derive(Default)]
+struct Known {
+    place: [usize; 3],
+    // With whom the place is nobody else's as long as this is kept.
+    written: Option<(Principal, Box<RawValue>)>,
+}
 
 impl Callers {
-    fn written(&mut self, caller: &Principal) -> serde_json::Result<&RawValue> {
+    fn written(&mut self, caller: &Principal) -> serde_json::Result<Option<&RawValue>> {
+        self.0.resize_with(CALLERS, Known::default);
         let place = caller.place();
-        if self.0.len() >= CALLERS && !self.0.contains_key(&place) {
-            self.0.clear();
+        let mixed = place.iter().fold(0, |mixed: usize, part| (mixed ^ part).wrapping_mul(MIX));
+        let Some(known) = self.0.get_mut((mixed >> 16) % CALLERS) else { return Ok(None) };
+        if known.place != place {
+            *known = Known { place, written: None };
+            return Ok(None);
         }
-        let (_, written) = match self.0.entry(place) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert((caller.clone(), to_raw_value(caller)?)),
-        };
-        Ok(written)
+        if known.written.is_none() {
+            known.written = Some((caller.clone(), to_raw_value(caller)?));
+        }
+        Ok(known.written.as_ref().map(|(_, written)| &**written))
     }
 }
 
 /// A record, whose caller is written already.
 struct Line<'a> {
     record: &'a Record,
-    caller: Option<&'a RawValue>,
+    caller: &'a RawValue,
 }
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.record.serialize_of(self.caller.as_ref(), serializer)
+        self.record.serialize_of(Some(&self.caller), serializer)
     }
 }
 
@@ -86,7 +95,7 @@ impl<W: Write + Send> JsonLines<W> {
     /// Writes to `writer`, with one `write_all` and one `flush` per batch of records.
     #[must_use]
     pub const fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::new(), torn: false, callers: Callers(BTreeMap::new()) }
+        Self { writer, buffer: Vec::new(), torn: false, callers: Callers(Vec::new()) }
     }
 
     /// The writer.
@@ -133,8 +142,10 @@ impl<W: Write + Send> RecordSink for JsonLines<W> {
         }
         for record in records {
             let caller = record.principal.as_ref();
-            let caller = caller.map(|caller| self.callers.written(caller)).transpose()?;
-            serde_json::to_writer(&mut self.buffer, &Line { record, caller })?;
+            match caller.map(|caller| self.callers.written(caller)).transpose()?.flatten() {
+                Some(caller) => serde_json::to_writer(&mut self.buffer, &Line { record, caller })?,
+                None => serde_json::to_writer(&mut self.buffer, record)?,
+            }
             self.buffer.push(b'\n');
         }
         self.torn = true;
@@ -207,13 +218,15 @@ mod tests {
             .collect();
         let arrived = Context::at(Timestamp::EPOCH);
         let of = |caller| Record::refusal(&arrived, None, "no_credential").by(caller);
-        let records: Vec<_> =
-            callers.iter().chain(callers.iter().rev()).map(of).chain([record()]).collect();
+        let thrice = callers.iter().flat_map(|caller| [caller; 3]);
+        let again = callers.iter().rev();
+        let records: Vec<_> = thrice.chain(again).map(of).chain([record()]).collect();
         let mut lines = JsonLines::new(Vec::new());
         for batch in records.chunks(100) {
             lines.append(batch).unwrap();
-            assert!(lines.callers.0.len() <= CALLERS);
+            assert_eq!(lines.callers.0.len(), CALLERS);
         }
+        assert!(lines.callers.0.iter().any(|known| known.written.is_some()));
         let expected: Vec<_> =
             records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
         assert_eq!(str::from_utf8(lines.get_ref()).unwrap().lines().collect::<Vec<_>>(), expected);
