@@ -244,7 +244,8 @@ async fn connections_that_end_by_age_lose_no_request() {
             Host::Tonic => asked.saturating_sub(unsent),
         };
         assert_eq!(world.served(), expected, "{host:?}: what was sent was answered, once");
-        assert!(asked > 10 && unsent <= 4, "{host:?}: {unsent} of {asked}");
+        // Each connection says goodbye at half of its age, so there are six or seven of them.
+        assert!(asked > 10 && unsent <= 7, "{host:?}: {unsent} of {asked}");
     }
 }
 
