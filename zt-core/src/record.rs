@@ -110,21 +110,16 @@ impl Record {
     }
 }
 
-impl Record {
-    /// As it is serialized, with its principal as that is given.
-    fn serialize_of<S: Serializer>(
-        &self,
-        principal: Option<&impl Serialize>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Shown<'a, P> {
+        struct Shown<'a> {
             event: &'static str,
             effect: &'static str,
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
-            principal: Option<P>,
+            principal: Option<&'a Principal>,
             #[serde(skip_serializing_if = "Option::is_none")]
             action: Option<&'a Action>,
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +147,7 @@ impl Record {
             event,
             effect: if self.is_allowed() { "allow" } else { "deny" },
             reason,
-            principal,
+            principal: self.principal.as_ref(),
             action: self.action.as_ref(),
             resource: self.resource.as_ref(),
             answers,
@@ -160,12 +155,6 @@ impl Record {
             context: &self.context,
         }
         .serialize(serializer)
-    }
-}
-
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.serialize_of(self.principal.as_ref(), serializer)
     }
 }
 

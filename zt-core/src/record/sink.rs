@@ -5,16 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde::{Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
-
 use super::Record;
-use crate::principal::Principal;
-
-/// Of how many callers it is remembered how they are written.
-const CALLERS: usize = 1_024;
-/// Spreads places, which are addresses.
-const MIX: usize = 0x9e37_79b1;
 
 /// Writes records down. It is called by one thread at a time, off the request path.
 pub trait RecordSink: Send {
@@ -28,8 +19,7 @@ pub trait RecordSink: Send {
     fn append(&mut self, records: &[Record]) -> io::Result<()>;
 }
 
-/// One JSON object a line, as [`Record`] serializes. Of callers that come again it is remembered how they
-/// are written, of 1,024 at most.
+/// One JSON object a line.
 ///
 /// ```
 /// use zt_core::record::{JsonLines, Record, RecordSink};
@@ -47,55 +37,13 @@ pub struct JsonLines<W> {
     buffer: Vec<u8>,
     // A write failed, perhaps in the middle of a line: begin the next on a new one.
     torn: bool,
-    callers: Callers,
-}
-
-/// How callers are written: most of a record, and the same each time that one calls. It is remembered of
-/// one who comes a second time with nobody between who has his place here, so that those who come once
-/// cost nothing.
-struct Callers(Vec<Known>);
-
-#[derive(Default)]
-struct Known {
-    place: [usize; 3],
-    // With whom the place is nobody else's as long as this is kept.
-    written: Option<(Principal, Box<RawValue>)>,
-}
-
-impl Callers {
-    fn written(&mut self, caller: &Principal) -> serde_json::Result<Option<&RawValue>> {
-        self.0.resize_with(CALLERS, Known::default);
-        let place = caller.place();
-        let mixed = place.iter().fold(0, |mixed: usize, part| (mixed ^ part).wrapping_mul(MIX));
-        let Some(known) = self.0.get_mut((mixed >> 16) % CALLERS) else { return Ok(None) };
-        if known.place != place {
-            *known = Known { place, written: None };
-            return Ok(None);
-        }
-        if known.written.is_none() {
-            known.written = Some((caller.clone(), to_raw_value(caller)?));
-        }
-        Ok(known.written.as_ref().map(|(_, written)| &**written))
-    }
-}
-
-/// A record, whose caller is written already.
-struct Line<'a> {
-    record: &'a Record,
-    caller: &'a RawValue,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.record.serialize_of(Some(&self.caller), serializer)
-    }
 }
 
 impl<W: Write + Send> JsonLines<W> {
     /// Writes to `writer`, with one `write_all` and one `flush` per batch of records.
     #[must_use]
     pub const fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::new(), torn: false, callers: Callers(Vec::new()) }
+        Self { writer, buffer: Vec::new(), torn: false }
     }
 
     /// The writer.
@@ -141,11 +89,7 @@ impl<W: Write + Send> RecordSink for JsonLines<W> {
             self.buffer.push(b'\n');
         }
         for record in records {
-            let caller = record.principal.as_ref();
-            match caller.map(|caller| self.callers.written(caller)).transpose()?.flatten() {
-                Some(caller) => serde_json::to_writer(&mut self.buffer, &Line { record, caller })?,
-                None => serde_json::to_writer(&mut self.buffer, record)?,
-            }
+            serde_json::to_writer(&mut self.buffer, record)?;
             self.buffer.push(b'\n');
         }
         self.torn = true;
@@ -165,12 +109,8 @@ impl<W> fmt::Debug for JsonLines<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attribute::Attributes;
-    use crate::principal::{Device, User, Workload};
     use crate::request::Context;
-    use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
-    use crate::verified::Verified;
 
     fn record() -> Record {
         Record::refusal(&Context::at(Timestamp::EPOCH), None, "no_credential")
@@ -201,35 +141,6 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
-    }
-
-    #[test]
-    fn a_line_is_what_its_record_serializes_to_however_often_its_caller_came_before() {
-        let id = SpiffeId::parse("spiffe://example.org/web").unwrap();
-        let web = Verified::mint(Principal::new(Workload::new(id)));
-        let callers: Vec<_> = (0..CALLERS + 10)
-            .map(|n| {
-                web.clone().on_behalf_of(Verified::mint(User::new("i", format!("u{}", n / 2))))
-            })
-            .chain([
-                web.clone(),
-                web.clone().from_device(Verified::mint(Device::new("d", Attributes::new()))),
-            ])
-            .collect();
-        let arrived = Context::at(Timestamp::EPOCH);
-        let of = |caller| Record::refusal(&arrived, None, "no_credential").by(caller);
-        let thrice = callers.iter().flat_map(|caller| [caller; 3]);
-        let again = callers.iter().rev();
-        let records: Vec<_> = thrice.chain(again).map(of).chain([record()]).collect();
-        let mut lines = JsonLines::new(Vec::new());
-        for batch in records.chunks(100) {
-            lines.append(batch).unwrap();
-            assert_eq!(lines.callers.0.len(), CALLERS);
-        }
-        assert!(lines.callers.0.iter().any(|known| known.written.is_some()));
-        let expected: Vec<_> =
-            records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
-        assert_eq!(str::from_utf8(lines.get_ref()).unwrap().lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
