@@ -314,6 +314,17 @@ impl Principal {
         self
     }
 
+    /// Where its facts are: as long as they are there, whoever has the same place is the same, and equals
+    /// may have others.
+    pub(crate) fn place(&self) -> [usize; 3] {
+        let Self { workload, user, device } = self;
+        [
+            Arc::as_ptr(&workload.0).addr(),
+            user.as_ref().map_or(0, |user| Arc::as_ptr(&user.0).addr()),
+            device.as_ref().map_or(0, |device| Arc::as_ptr(&device.0).addr()),
+        ]
+    }
+
     /// The workload that calls.
     #[must_use]
     pub const fn workload(&self) -> &Workload {

@@ -10,6 +10,7 @@
 //! Record::of(..) → RecordQueue → RecordSink (JsonLines, …)
 //! ```
 
+mod callers;
 mod queue;
 mod sink;
 
@@ -110,51 +111,70 @@ impl Record {
     }
 }
 
+/// What of a record is written before its principal.
+#[derive(Serialize)]
+struct Head {
+    event: &'static str,
+    effect: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// What of a record is written after its principal. The context is always there.
+#[derive(Serialize)]
+struct Tail<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'a Action>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a Resource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Answers<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<&'a PolicyVersion>,
+    context: &'a Context,
+}
+
+#[derive(Serialize)]
+struct Answers<'a> {
+    workload: &'a Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a Verdict>,
+}
+
+impl Record {
+    fn head(&self) -> Head {
+        let (event, reason) = match &self.outcome {
+            Outcome::Decided { .. } => ("decision", None),
+            Outcome::Refused { reason } => ("refusal", Some(*reason)),
+        };
+        Head { event, effect: if self.is_allowed() { "allow" } else { "deny" }, reason }
+    }
+
+    fn tail(&self) -> Tail<'_> {
+        let (answers, policies) = match &self.outcome {
+            Outcome::Decided { workload, user, version } => {
+                (Some(Answers { workload, user: user.as_ref() }), Some(version))
+            }
+            Outcome::Refused { .. } => (None, None),
+        };
+        let (action, resource) = (self.action.as_ref(), self.resource.as_ref());
+        Tail { action, resource, answers, policies, context: &self.context }
+    }
+}
+
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {
-            event: &'static str,
-            effect: &'static str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'static str>,
+            #[serde(flatten)]
+            head: Head,
             #[serde(skip_serializing_if = "Option::is_none")]
             principal: Option<&'a Principal>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            action: Option<&'a Action>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            resource: Option<&'a Resource>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            answers: Option<Answers<'a>>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            policies: Option<&'a PolicyVersion>,
-            context: &'a Context,
+            #[serde(flatten)]
+            tail: Tail<'a>,
         }
-        #[derive(Serialize)]
-        struct Answers<'a> {
-            workload: &'a Verdict,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            user: Option<&'a Verdict>,
-        }
-        let (event, reason, answers, policies) = match &self.outcome {
-            Outcome::Decided { workload, user, version } => {
-                let answers = Answers { workload, user: user.as_ref() };
-                ("decision", None, Some(answers), Some(version))
-            }
-            Outcome::Refused { reason } => ("refusal", Some(*reason), None, None),
-        };
-        Shown {
-            event,
-            effect: if self.is_allowed() { "allow" } else { "deny" },
-            reason,
-            principal: self.principal.as_ref(),
-            action: self.action.as_ref(),
-            resource: self.resource.as_ref(),
-            answers,
-            policies,
-            context: &self.context,
-        }
-        .serialize(serializer)
+        let principal = self.principal.as_ref();
+        Shown { head: self.head(), principal, tail: self.tail() }.serialize(serializer)
     }
 }
 

@@ -6,10 +6,14 @@ use zt_core::principal::{Principal, User, Workload};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
+use crate::authorize::Permitted;
+
 /// The proven caller of a request: one value in its extensions (H-02), cheap to clone.
 ///
 /// [`Authenticate`](crate::authenticate::Authenticate) puts it there, in place of any that was
-/// there before. It cannot be made from anything but a proof:
+/// there before, and [`Authorize`](crate::authorize::Authorize) puts into it what it may do, which
+/// [`Permitted::of`] and [`Guard::of`](crate::authorize::Guard::of) find. Two are equal when the same is
+/// proven of both, whatever they may do. It cannot be made from anything but a proof:
 ///
 /// ```compile_fail,E0277
 /// use zt_core::principal::Principal;
@@ -19,11 +23,13 @@ use zt_core::verified::Verified;
 ///     principal.into()
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     principal: Verified<Principal>,
     until: Timestamp,
     source: Option<IpAddr>,
+    // Here, as another value in the extensions would make many tables of extensions grow.
+    permitted: Option<Permitted>,
 }
 
 impl Caller {
@@ -57,6 +63,27 @@ impl Caller {
         self.source
     }
 
+    /// The same, permitted this: for authorization of your own in place of
+    /// [`Authorize`](crate::authorize::Authorize), and for tests of handlers.
+    #[must_use]
+    pub fn permitted(mut self, permitted: Permitted) -> Self {
+        self.set_permitted(permitted);
+        self
+    }
+
+    pub(crate) fn set_permitted(&mut self, permitted: Permitted) {
+        self.permitted = Some(permitted);
+    }
+
+    pub(crate) const fn permit(&self) -> Option<&Permitted> {
+        self.permitted.as_ref()
+    }
+
+    /// The same, whatever it may do.
+    pub(crate) fn proven(&self) -> Self {
+        Self { principal: self.principal.clone(), permitted: None, ..*self }
+    }
+
     /// The same, proven until this moment and no longer.
     pub(crate) fn ends(self, until: Timestamp) -> Self {
         Self { until: self.until.min(until), ..self }
@@ -72,6 +99,15 @@ impl Caller {
 /// tests of handlers. It is proven for ever.
 impl From<Verified<Principal>> for Caller {
     fn from(principal: Verified<Principal>) -> Self {
-        Self { principal, until: Timestamp::MAX, source: None }
+        Self { principal, until: Timestamp::MAX, source: None, permitted: None }
     }
 }
+
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |caller: &Self| (caller.until, caller.source);
+        facts(self) == facts(other) && self.principal == other.principal
+    }
+}
+
+impl Eq for Caller {}

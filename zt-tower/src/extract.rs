@@ -68,8 +68,7 @@ impl<S: Sync> FromRequestParts<S> for Permitted {
     type Rejection = NotWired;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
-        let permit = parts.extensions.get().cloned();
-        permit.ok_or_else(|| of(NotWired::new("permit"), parts))
+        Self::of(&parts.extensions).map_err(|error| of(error, parts))
     }
 }
 

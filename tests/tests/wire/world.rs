@@ -108,7 +108,7 @@ async fn served(State(calls): State<Calls>, request: Request<Body>) -> String {
 
 fn note(calls: &Calls, request: &Request<Body>) {
     let caller: &Caller = request.extensions().get().unwrap();
-    let permit: &Permitted = request.extensions().get().unwrap();
+    let permit = Permitted::of(request.extensions()).unwrap();
     calls.0.lock().unwrap().push(Call {
         user: caller.user().unwrap().subject().to_owned(),
         action: request.method().to_string(),

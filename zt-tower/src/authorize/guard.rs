@@ -22,10 +22,11 @@ const PANICKED: &str = "handler_panicked";
 /// records holds by default.
 pub const MAX_FILTERED: usize = 1_000;
 
-/// The permit of the decision about this request, as a handler finds it in the extensions.
+/// The permit of the decision about this request.
 ///
 /// A function that does the deed takes the [`Permit`] by reference and checks what it
-/// [covers](Permit::covers).
+/// [covers](Permit::covers). It goes with the [`Caller`] in the request's extensions, and is an
+/// extractor of axum (feature `axum`).
 #[derive(Clone, Debug)]
 pub struct Permitted(Arc<Granted>);
 
@@ -44,6 +45,16 @@ struct Asked {
 }
 
 impl Permitted {
+    /// The permit of the request with these extensions.
+    ///
+    /// # Errors
+    ///
+    /// [`NotWired`] when no layer in front of it decides.
+    pub fn of(extensions: &Extensions) -> Result<Self, NotWired> {
+        let permitted = extensions.get::<Caller>().and_then(Caller::permit);
+        permitted.cloned().ok_or(NotWired::new("permit"))
+    }
+
     pub(super) fn new(
         permit: Permit,
         authority: Arc<Authority>,
@@ -71,7 +82,8 @@ impl Deref for Permitted {
     }
 }
 
-/// For authorization of your own, and for tests of handlers. There is no [`Guard`] beside it.
+/// For authorization of your own, and for tests of handlers: see [`Caller::permitted`]. There is no
+/// [`Guard`] beside it.
 impl From<Permit> for Permitted {
     fn from(permit: Permit) -> Self {
         Self(Arc::new(Granted { permit, asked: None }))
@@ -115,8 +127,8 @@ impl Guard {
     ///
     /// [`NotWired`] when no layer in front of it decides.
     pub fn of(extensions: &Extensions) -> Result<Self, NotWired> {
-        let granted = extensions.get::<Permitted>().filter(|granted| granted.0.asked.is_some());
-        granted.cloned().map(|granted| Self { granted }).ok_or(NotWired::new("guard"))
+        let granted = Permitted::of(extensions).ok().filter(|granted| granted.0.asked.is_some());
+        granted.map(|granted| Self { granted }).ok_or(NotWired::new("guard"))
     }
 
     /// Asks whether the caller may do `action` to `resource`, and records the answer.

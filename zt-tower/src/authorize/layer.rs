@@ -80,7 +80,7 @@ impl<R> AuthorizeLayer<R> {
             .fold(context, |context, (name, value)| context.with(name, value));
         let (append, permit) = self.authority.decide(caller, &action, &resource, &context)?;
         let permitted = permit.map(|permit| {
-            Permitted::new(permit, Arc::clone(&self.authority), caller.clone(), context)
+            Permitted::new(permit, Arc::clone(&self.authority), caller.proven(), context)
         });
         Ok(Decision { append, permitted })
     }

@@ -63,7 +63,7 @@ async fn an_allowed_request_reaches_the_service_with_its_permit() {
     let response = send(&zero_trust(&Policy::default()), &inner, with_user(CART, "alice")).await;
     assert_eq!((response.status().as_u16(), response.body().as_str()), (200, "served"));
     let parts = inner.last();
-    let permit = parts.extensions.get::<Permitted>().expect("a permit");
+    let permit = Permitted::of(&parts.extensions).expect("a permit");
     let get = Action::new("GET");
     assert_eq!(permit.covers(&get, &Resource::new("Route", "/orders/42")), Ok(()));
     assert!(permit.covers(&get, &Resource::new("Route", "/orders/43")).is_err());
@@ -208,7 +208,7 @@ async fn the_query_and_the_host_are_not_part_of_the_resource() {
     let request = with_user(CART, "alice").uri("https://shop.example.com/orders/42?x=/../y#z");
     send(&zero_trust(&Policy::default()), &inner, request).await;
     let parts = inner.last();
-    let permit = parts.extensions.get::<Permitted>().unwrap();
+    let permit = Permitted::of(&parts.extensions).unwrap();
     assert_eq!(permit.resource().to_string(), r#"Route::"/orders/42""#);
 }
 
@@ -228,7 +228,7 @@ async fn headers_that_override_method_or_path_do_not_exist() {
     }
     send(&zero_trust(&Policy::default()), &inner, request).await;
     let parts = inner.last();
-    assert_eq!(parts.extensions.get::<Permitted>().unwrap().action().name(), "GET");
+    assert_eq!(Permitted::of(&parts.extensions).unwrap().action().name(), "GET");
     assert!(NAMES.iter().all(|name| !parts.headers.contains_key(*name)));
 }
 

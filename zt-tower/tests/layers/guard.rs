@@ -146,7 +146,10 @@ async fn there_is_no_guard_where_nobody_decided() {
     let sink = Sink::default();
     let guard = guard(&layer(&Owners::default(), &sink.queue(), &clock()), with_user("bob")).await;
     let permit = guard.require(&EDIT, &order("1", "bob")).await.unwrap();
-    extensions.insert(Permitted::from(permit));
+    let caller = Caller::from(workload(CART)).permitted(Permitted::from(permit));
+    assert_eq!(caller, Caller::from(workload(CART)), "the same is proven of both");
+    extensions.insert(caller);
+    assert_eq!(Permitted::of(&extensions).unwrap().action(), &EDIT);
     assert_eq!(Guard::of(&extensions).unwrap_err().what, "guard");
     assert_eq!(CallLease::of(&extensions).unwrap_err().what, "lease");
 }
