@@ -86,7 +86,8 @@ impl Resource {
         Self::of(SmolStr::new(kind), SmolStr::new(id))
     }
 
-    /// The same, of a kind that is part of the program: it allocates nothing but the ID.
+    /// The same, of a kind that is part of the program: it allocates nothing but an ID of more than 23
+    /// bytes.
     #[must_use]
     pub fn of_kind(kind: &'static str, id: impl AsRef<str>) -> Self {
         Self::of(SmolStr::new_static(kind), SmolStr::new(id))

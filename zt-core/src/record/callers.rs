@@ -12,7 +12,6 @@ const MIX: usize = 0x9e37_79b1;
 /// How callers are written: most of a record, and the same each time that one calls. It is remembered of
 /// one who comes a second time with nobody between who has his place here, so that those who come once
 /// cost nothing.
-#[derive(Default)]
 pub(super) struct Callers(Vec<Known>);
 
 #[derive(Default)]
@@ -28,7 +27,11 @@ impl Callers {
     }
 
     /// Appends this caller as JSON.
-    pub(super) fn write(&mut self, caller: &Principal, into: &mut Vec<u8>) -> serde_json::Result<()> {
+    pub(super) fn write(
+        &mut self,
+        caller: &Principal,
+        into: &mut Vec<u8>,
+    ) -> serde_json::Result<()> {
         self.0.resize_with(CALLERS, Known::default);
         let place = caller.place();
         let mixed = place.iter().fold(0, |mixed: usize, part| (mixed ^ part).wrapping_mul(MIX));
@@ -94,7 +97,8 @@ mod tests {
     #[test]
     fn who_comes_twice_is_remembered_and_who_comes_once_or_is_long_is_not() {
         let (mut callers, mut into) = (Callers::new(), Vec::new());
-        let remembered = |callers: &Callers| callers.0.iter().filter(|known| known.written.is_some()).count();
+        let remembered =
+            |callers: &Callers| callers.0.iter().filter(|known| known.written.is_some()).count();
         let once: Vec<_> = (0..2 * CALLERS).map(|n| of_user(n.to_string())).collect();
         once.iter().for_each(|caller| callers.write(caller, &mut into).unwrap());
         assert_eq!(remembered(&callers), 0);

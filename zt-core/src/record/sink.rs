@@ -97,7 +97,9 @@ impl<W> JsonLines<W> {
         }
         let tail = line.len();
         serde_json::to_writer(&mut *line, &record.tail())?;
-        line.get_mut(tail..).and_then(<[u8]>::first_mut).into_iter().for_each(|brace| *brace = b',');
+        if let Some(brace) = line.get_mut(tail) {
+            *brace = b',';
+        }
         line.push(b'\n');
         Ok(())
     }

@@ -197,7 +197,7 @@ impl Kind {
 
     /// A resource of this kind, to be described.
     pub fn resource(&self, id: impl AsRef<str>) -> Draft<'_> {
-        Draft { kind: self, resource: Resource::new(Arc::clone(&self.name), id), misfit: None }
+        Draft { kind: self, resource: Resource::new(&self.name, id), misfit: None }
     }
 }
 

@@ -27,7 +27,15 @@ pub(crate) struct Under {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     trust: u64,
-    admission: u64,
+    under: Under,
+}
+
+impl Standing {
+    /// Whether nothing that a peer is judged by has changed in between.
+    fn is_as(self, before: Self) -> bool {
+        (self.trust, self.under.admission) == (before.trust, before.under.admission)
+            && self.trust != UNKNOWN
+    }
 }
 
 impl PeerVerifier {
@@ -60,7 +68,7 @@ impl PeerVerifier {
             let svid = self.judge(chain, &material, &admission)?;
             Peer::at(end, svid.id().to_owned(), svid.validity(), svid.leaf(), now.source)
         };
-        let standing = Standing { trust: self.trust.of(&material), admission: now.admission };
+        let standing = Standing { trust: self.trust.of(&material), under: now };
         Ok((zt_core::danger::verified(peer), standing))
     }
 
@@ -73,10 +81,14 @@ impl PeerVerifier {
         standing: Standing,
         anew: bool,
     ) -> Result<Standing, Refused> {
+        if !anew && standing.trust != UNKNOWN && standing.under == self.under() {
+            return Ok(standing);
+        }
         let admission = self.admission.load();
         let material = self.source.load();
-        let now = Standing { trust: self.trust.of(&material), admission: admission.generation() };
-        if anew || now != standing || now.trust == UNKNOWN {
+        let under = Under { source: material.generation(), admission: admission.generation() };
+        let now = Standing { trust: self.trust.of(&material), under };
+        if anew || !now.is_as(standing) {
             let _svid = self.judge(&chain(leaf, intermediates), &material, &admission)?;
         }
         Ok(now)

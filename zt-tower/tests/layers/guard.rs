@@ -15,11 +15,12 @@ use zt_core::time::{ManualClock, Timestamp};
 use zt_identity::possession::revocations::{MemoryRevocations, Revocation, Revoke};
 use zt_tower::AccessTokens;
 use zt_tower::authorize::{CallLease, Guard, MAX_FILTERED, Permitted};
+use zt_tower::caller::Caller;
 use zt_tower::denial::Denial;
 use zt_tower::zero_trust::ZeroTrust;
 
 use crate::access_tokens::{ISSUER, Issuer, claims};
-use crate::support::{CART, Inner, NOW, Sink, Tokens, allow, clock, from, send};
+use crate::support::{CART, Inner, NOW, Sink, Tokens, allow, clock, from, peer, send};
 
 const EDIT: Action = Action::from_static("edit");
 
@@ -146,9 +147,9 @@ async fn there_is_no_guard_where_nobody_decided() {
     let sink = Sink::default();
     let guard = guard(&layer(&Owners::default(), &sink.queue(), &clock()), with_user("bob")).await;
     let permit = guard.require(&EDIT, &order("1", "bob")).await.unwrap();
-    let caller = Caller::from(workload(CART)).permitted(Permitted::from(permit));
-    assert_eq!(caller, Caller::from(workload(CART)), "the same is proven of both");
-    extensions.insert(caller);
+    let caller = Caller::from(peer(CART).principal());
+    extensions.insert(caller.clone().permitted(Permitted::from(permit)));
+    assert_eq!(extensions.get(), Some(&caller), "the same is proven of both");
     assert_eq!(Permitted::of(&extensions).unwrap().action(), &EDIT);
     assert_eq!(Guard::of(&extensions).unwrap_err().what, "guard");
     assert_eq!(CallLease::of(&extensions).unwrap_err().what, "lease");
