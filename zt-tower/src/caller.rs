@@ -1,19 +1,19 @@
 //! Who calls, as a handler finds it in the request's extensions.
 
+use std::any::Any;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use zt_core::principal::{Principal, User, Workload};
 use zt_core::time::Timestamp;
 use zt_core::verified::Verified;
 
-use crate::authorize::Permitted;
-
 /// The proven caller of a request: one value in its extensions (H-02), cheap to clone.
 ///
 /// [`Authenticate`](crate::authenticate::Authenticate) puts it there, in place of any that was
-/// there before, and [`Authorize`](crate::authorize::Authorize) puts into it what it may do, which
-/// [`Permitted::of`] and [`Guard::of`](crate::authorize::Guard::of) find. Two are equal when the same is
-/// proven of both, whatever they may do. It cannot be made from anything but a proof:
+/// there before, and [`Authorize`](crate::authorize::Authorize) puts what it may do beside it, where
+/// [`Permitted::of`](crate::authorize::Permitted::of) finds it. Two are equal when the same is proven of
+/// both, whatever they may do. It cannot be made from anything but a proof:
 ///
 /// ```compile_fail,E0277
 /// use zt_core::principal::Principal;
@@ -28,8 +28,9 @@ pub struct Caller {
     principal: Verified<Principal>,
     until: Timestamp,
     source: Option<IpAddr>,
-    // Here, as another value in the extensions would make many tables of extensions grow.
-    permitted: Option<Permitted>,
+    // What it may do, as the layer within knows it. Another value in the extensions would make many of
+    // their tables grow.
+    beside: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Caller {
@@ -63,25 +64,17 @@ impl Caller {
         self.source
     }
 
-    /// The same, permitted this: for authorization of your own in place of
-    /// [`Authorize`](crate::authorize::Authorize), and for tests of handlers.
-    #[must_use]
-    pub fn permitted(mut self, permitted: Permitted) -> Self {
-        self.set_permitted(permitted);
-        self
+    pub(crate) fn set_beside(&mut self, beside: Arc<dyn Any + Send + Sync>) {
+        self.beside = Some(beside);
     }
 
-    pub(crate) fn set_permitted(&mut self, permitted: Permitted) {
-        self.permitted = Some(permitted);
-    }
-
-    pub(crate) const fn permit(&self) -> Option<&Permitted> {
-        self.permitted.as_ref()
+    pub(crate) fn beside<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.beside.clone()?.downcast().ok()
     }
 
     /// The same, whatever it may do.
     pub(crate) fn proven(&self) -> Self {
-        Self { principal: self.principal.clone(), permitted: None, ..*self }
+        Self { principal: self.principal.clone(), beside: None, ..*self }
     }
 
     /// The same, proven until this moment and no longer.
@@ -99,7 +92,7 @@ impl Caller {
 /// tests of handlers. It is proven for ever.
 impl From<Verified<Principal>> for Caller {
     fn from(principal: Verified<Principal>) -> Self {
-        Self { principal, until: Timestamp::MAX, source: None, permitted: None }
+        Self { principal, until: Timestamp::MAX, source: None, beside: None }
     }
 }
 

@@ -51,8 +51,20 @@ impl Permitted {
     ///
     /// [`NotWired`] when no layer in front of it decides.
     pub fn of(extensions: &Extensions) -> Result<Self, NotWired> {
-        let permitted = extensions.get::<Caller>().and_then(Caller::permit);
-        permitted.cloned().ok_or(NotWired::new("permit"))
+        let granted = extensions.get::<Caller>().and_then(Caller::beside);
+        granted.map(Self).ok_or(NotWired::new("permit"))
+    }
+
+    /// Puts it beside the caller in these extensions, in place of any that was there: for
+    /// authorization of your own, and for tests of handlers.
+    ///
+    /// # Errors
+    ///
+    /// [`NotWired`] when there is no caller.
+    pub fn put(self, extensions: &mut Extensions) -> Result<(), NotWired> {
+        let caller = extensions.get_mut::<Caller>().ok_or(NotWired::new("caller"))?;
+        caller.set_beside(self.0);
+        Ok(())
     }
 
     pub(super) fn new(
@@ -82,8 +94,7 @@ impl Deref for Permitted {
     }
 }
 
-/// For authorization of your own, and for tests of handlers: see [`Caller::permitted`]. There is no
-/// [`Guard`] beside it.
+/// Of a permit alone, which asks nobody: there is no [`Guard`] with it.
 impl From<Permit> for Permitted {
     fn from(permit: Permit) -> Self {
         Self(Arc::new(Granted { permit, asked: None }))

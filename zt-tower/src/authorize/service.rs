@@ -10,7 +10,6 @@ use tower_service::Service;
 use super::future::Served;
 use super::layer::Decision;
 use super::{AuthorizeLayer, ResponseFuture};
-use crate::caller::Caller;
 use crate::denial::{Denial, Problem, Refusal, Respond};
 use crate::forwarded::{reads_as, remove_all};
 use crate::record::{Answering, context, poll_at_once};
@@ -78,9 +77,8 @@ where
             content_type: parts.headers.get(CONTENT_TYPE).cloned(),
             respond: Arc::clone(respond),
         };
-        // There is one, as it was decided about.
-        if let Some(caller) = parts.extensions.get_mut::<Caller>() {
-            caller.set_permitted(permitted);
+        if permitted.put(&mut parts.extensions).is_err() {
+            return ResponseFuture::denied(served.answering(append, Denial::Wiring));
         }
         take_out_overrides(&mut parts.headers);
         let request = Request::from_parts(parts, body);

@@ -148,7 +148,10 @@ async fn there_is_no_guard_where_nobody_decided() {
     let guard = guard(&layer(&Owners::default(), &sink.queue(), &clock()), with_user("bob")).await;
     let permit = guard.require(&EDIT, &order("1", "bob")).await.unwrap();
     let caller = Caller::from(peer(CART).principal());
-    extensions.insert(caller.clone().permitted(Permitted::from(permit)));
+    let permitted = Permitted::from(permit);
+    assert_eq!(permitted.clone().put(&mut extensions).unwrap_err().what, "caller");
+    extensions.insert(caller.clone());
+    permitted.put(&mut extensions).unwrap();
     assert_eq!(extensions.get(), Some(&caller), "the same is proven of both");
     assert_eq!(Permitted::of(&extensions).unwrap().action(), &EDIT);
     assert_eq!(Guard::of(&extensions).unwrap_err().what, "guard");
