@@ -99,6 +99,12 @@ impl Record {
         self
     }
 
+    /// Whether the request was refused before it came to a decision.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused { .. })
+    }
+
     /// Whether the request was allowed.
     #[must_use]
     pub fn is_allowed(&self) -> bool {

@@ -9,6 +9,10 @@
 //! - [`BackPressure::Wait`]: the request waits for room, up to a limit, and is then refused;
 //! - [`BackPressure::Drop`]: the request goes on, and the record is lost.
 //!
+//! Under the first and the last, records of what was [refused before a decision](Record::refusal) take
+//! half of the places at most: anyone can be refused, and as often as he likes, and a flood of that fills
+//! no queue for the callers who are known. Under `Wait` all have their turn.
+//!
 //! A sink that fails is offered the same batch again every 100 ms under the first two, so that the
 //! queue fills and requests are refused until it recovers; under `Drop` the batch is lost. An
 //! append that succeeded means *enqueued*: a crash of the process loses at most the records in the
@@ -395,13 +399,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many places there are for a record like this one.
+    fn places(&self, record: &Record) -> usize {
+        match self.back_pressure {
+            BackPressure::Deny | BackPressure::Drop if record.is_refusal() => {
+                self.capacity.div_ceil(2)
+            }
+            BackPressure::Deny | BackPressure::Drop | BackPressure::Wait(_) => self.capacity,
+        }
+    }
+
     /// The request path: one record offered for the first time. Whoever waits has yet to ask.
     fn offer(&self, record: Record) -> Offered {
         let mut state = self.lock();
         if state.closed {
             return state.refuse(AppendError::Closed);
         }
-        if state.records.len() < self.capacity {
+        if state.records.len() < self.places(&record) {
             state.enqueue(record);
             let wakes = state.wakes_writer(self.enough());
             drop(state);
@@ -617,12 +631,26 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::request::Context;
+    use crate::decision::{Answer, Decision, PolicyVersion};
+    use crate::principal::{Principal, Workload};
+    use crate::request::{Action, Context, Request, Resource};
+    use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
+    use crate::verified::Verified;
 
     fn record(n: usize) -> Record {
-        let at = Timestamp::from_secs(i64::try_from(n).unwrap());
-        Record::refusal(&Context::at(at), None, "no_credential")
+        let id = SpiffeId::parse("spiffe://example.org/web").unwrap();
+        let caller = Verified::mint(Principal::new(Workload::new(id)));
+        let (action, resource) = (Action::new("read"), Resource::new("Order", "1"));
+        let context = Context::at(Timestamp::from_secs(i64::try_from(n).unwrap()));
+        let request = Request::new(&caller, &action, &resource, &context);
+        let decision =
+            Decision::of(&request, PolicyVersion::default(), |_| Answer::not_permitted());
+        Record::of(&decision)
+    }
+
+    fn refusal() -> Record {
+        Record::refusal(&Context::at(Timestamp::EPOCH), None, "no_credential")
     }
 
     /// A sink that stands still until it is let go, and fails while it is told to.
@@ -693,6 +721,34 @@ mod tests {
         queue.close(SOON).unwrap();
         assert_eq!(seen(&gate).len(), 3);
         assert_eq!(queue.stats().dropped, 1);
+    }
+
+    #[test]
+    fn refusals_leave_half_of_the_places_to_decisions() {
+        for choice in [BackPressure::Deny, BackPressure::Drop] {
+            let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(5));
+            let queue = queue.back_pressure(choice).start(gate.clone()).unwrap();
+            queue.append_blocking(refusal()).unwrap();
+            while gate.attempts.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
+            let more: Vec<_> = (0..8).map(|_| queue.append_blocking(refusal())).collect();
+            let decisions: Vec<_> = (0..3).map(|n| queue.append_blocking(record(n))).collect();
+            let stats = queue.stats();
+            assert_eq!((stats.enqueued, stats.refused.max(stats.dropped)), (6, 6));
+            let kept = choice == BackPressure::Drop;
+            assert_eq!(
+                more.iter().filter(|outcome| outcome.is_ok()).count(),
+                if kept { 8 } else { 3 }
+            );
+            assert_eq!(
+                decisions.iter().filter(|outcome| outcome.is_ok()).count(),
+                if kept { 3 } else { 2 }
+            );
+            gate.let_go();
+            queue.close(SOON).unwrap();
+            assert_eq!(seen(&gate).iter().filter(|record| !record.is_refusal()).count(), 2);
+        }
     }
 
     #[test]
