@@ -57,7 +57,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Decided { workload: Verdict, user: Option<Verdict>, version: PolicyVersion },
-    Refused { reason: &'static str },
+    Refused { reason: &'static str, by_known: bool },
 }
 
 impl Record {
@@ -82,7 +82,7 @@ impl Record {
             action: None,
             resource: None,
             context: context.clone(),
-            outcome: Outcome::Refused { reason },
+            outcome: Outcome::Refused { reason, by_known: false },
         }
     }
 
@@ -96,13 +96,16 @@ impl Record {
     /// The same refusal, of a caller who is known in full.
     pub fn by(mut self, caller: &Verified<Principal>) -> Self {
         self.principal = Some(caller.clone().into_inner());
+        if let Outcome::Refused { by_known, .. } = &mut self.outcome {
+            *by_known = true;
+        }
         self
     }
 
-    /// Whether the request was refused before it came to a decision.
-    #[must_use]
-    pub const fn is_refusal(&self) -> bool {
-        matches!(self.outcome, Outcome::Refused { .. })
+    /// Whether it is of a request that anyone can send, as often as he likes: one that was refused before
+    /// it was known in full who calls.
+    const fn is_of_anyone(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused { by_known: false, .. })
     }
 
     /// Whether the request was allowed.
@@ -117,7 +120,7 @@ impl Record {
     }
 }
 
-/// What of a record is written before its principal.
+/// What of a record is written before its principal, where a line is put together of three parts.
 #[derive(Serialize)]
 struct Head {
     event: &'static str,
@@ -151,7 +154,7 @@ impl Record {
     fn head(&self) -> Head {
         let (event, reason) = match &self.outcome {
             Outcome::Decided { .. } => ("decision", None),
-            Outcome::Refused { reason } => ("refusal", Some(*reason)),
+            Outcome::Refused { reason, .. } => ("refusal", Some(*reason)),
         };
         Head { event, effect: if self.is_allowed() { "allow" } else { "deny" }, reason }
     }
@@ -172,15 +175,27 @@ impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Shown<'a> {
-            #[serde(flatten)]
-            head: Head,
+            event: &'static str,
+            effect: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'static str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             principal: Option<&'a Principal>,
-            #[serde(flatten)]
-            tail: Tail<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            action: Option<&'a Action>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            resource: Option<&'a Resource>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            answers: Option<Answers<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            policies: Option<&'a PolicyVersion>,
+            context: &'a Context,
         }
+        let Head { event, effect, reason } = self.head();
+        let Tail { action, resource, answers, policies, context } = self.tail();
         let principal = self.principal.as_ref();
-        Shown { head: self.head(), principal, tail: self.tail() }.serialize(serializer)
+        Shown { event, effect, reason, principal, action, resource, answers, policies, context }
+            .serialize(serializer)
     }
 }
 

@@ -103,8 +103,9 @@ impl WebIdentity {
     pub fn reload(&self, now: Timestamp) -> Result<u64, WebIdentityError> {
         let Shared { chain, key, provider, current } = &*self.0;
         let read = read(chain, key, provider, now)?;
-        if current.load().key.cert == read.key.cert {
-            return Ok(current.generation());
+        let loaded = current.load();
+        if loaded.key.cert == read.key.cert {
+            return Ok(loaded.generation());
         }
         Ok(current.replace(read))
     }

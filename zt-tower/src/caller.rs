@@ -1,6 +1,7 @@
 //! Who calls, as a handler finds it in the request's extensions.
 
 use std::any::Any;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use zt_core::verified::Verified;
 /// [`Authenticate`](crate::authenticate::Authenticate) puts it there, in place of any that was
 /// there before, and [`Authorize`](crate::authorize::Authorize) puts what it may do beside it, where
 /// [`Permitted::of`](crate::authorize::Permitted::of) finds it. Two are equal when the same is proven of
-/// both, whatever they may do. It cannot be made from anything but a proof:
+/// both, whatever they may do. Of a caller that is kept for longer than its request, keep what is
+/// [proven](Self::proven): leave is of one request. It cannot be made from anything but a proof:
 ///
 /// ```compile_fail,E0277
 /// use zt_core::principal::Principal;
@@ -23,7 +25,7 @@ use zt_core::verified::Verified;
 ///     principal.into()
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Caller {
     principal: Verified<Principal>,
     until: Timestamp,
@@ -72,8 +74,9 @@ impl Caller {
         self.beside.clone()?.downcast().ok()
     }
 
-    /// The same, whatever it may do.
-    pub(crate) fn proven(&self) -> Self {
+    /// The same without what it may do in this request.
+    #[must_use]
+    pub fn proven(&self) -> Self {
         Self { principal: self.principal.clone(), beside: None, ..*self }
     }
 
@@ -104,3 +107,13 @@ impl PartialEq for Caller {
 }
 
 impl Eq for Caller {}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("principal", &self.principal)
+            .field("until", &self.until)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}

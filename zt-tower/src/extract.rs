@@ -40,7 +40,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = NotWired;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotWired> {
-        let caller = parts.extensions.get().cloned();
+        // What a handler keeps of it is good for no other request.
+        let caller = parts.extensions.get().map(Self::proven);
         caller.ok_or_else(|| of(NotWired::new("caller"), parts))
     }
 }

@@ -4,7 +4,8 @@ use crate::principal::Principal;
 
 /// Of how many callers it is remembered.
 const CALLERS: usize = 1_024;
-/// The longest text of a caller that is remembered, in bytes: all together are 4 MiB at most.
+/// The longest text of a caller that is remembered, in bytes: all together are 4 MiB at most, beside the
+/// callers themselves.
 const MAX_WRITTEN: usize = 4_096;
 /// Spreads places, which are addresses.
 const MIX: usize = 0x9e37_79b1;
@@ -56,9 +57,10 @@ impl Callers {
 mod tests {
     use super::*;
     use crate::attribute::Attributes;
+    use crate::decision::{Answer, Decision, PolicyVersion};
     use crate::principal::{Device, User, Workload};
     use crate::record::{JsonLines, Record, RecordSink};
-    use crate::request::Context;
+    use crate::request::{Action, Context, Request, Resource};
     use crate::spiffe::SpiffeId;
     use crate::time::Timestamp;
     use crate::verified::Verified;
@@ -83,8 +85,19 @@ mod tests {
         let nobody = || Record::refusal(&arrived, None, "no_credential");
         let thrice = callers.iter().flat_map(|caller| [caller; 3]);
         let again = callers.iter().rev();
-        let records = thrice.chain(again).map(|caller| nobody().by(caller)).chain([nobody()]);
-        let records: Vec<_> = records.collect();
+        let (action, orders) = (Action::new("GET"), Resource::new("Route", "/orders"));
+        let mut answers = (0..).map(|n| match n % 3 {
+            0 => Answer::allowed("a \"quoted\" policy".into()),
+            1 => Answer::forbidden("b"),
+            _ => Answer::not_permitted(),
+        });
+        let mut records = vec![nobody(), nobody().about(&action, &orders)];
+        for caller in thrice.chain(again) {
+            let request = Request::new(caller, &action, &orders, &arrived);
+            let version = PolicyVersion::new(7, [0xab; 32]);
+            let decision = Decision::of(&request, version, |_| answers.next().unwrap());
+            records.extend([nobody().by(caller), Record::of(&decision)]);
+        }
         let mut lines = JsonLines::new(Vec::new());
         for batch in records.chunks(100) {
             lines.append(batch).unwrap();

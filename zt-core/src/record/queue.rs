@@ -9,9 +9,10 @@
 //! - [`BackPressure::Wait`]: the request waits for room, up to a limit, and is then refused;
 //! - [`BackPressure::Drop`]: the request goes on, and the record is lost.
 //!
-//! Under the first and the last, records of what was [refused before a decision](Record::refusal) take
-//! half of the places at most: anyone can be refused, and as often as he likes, and a flood of that fills
-//! no queue for the callers who are known. Under `Wait` all have their turn.
+//! Anyone can be refused, and as often as he likes. So records of [refusals](Record::refusal), but for those
+//! [by](Record::by) a caller who is known in full, take half of the places at most, in the queue under `Deny`
+//! and `Drop` and among those who wait under `Wait`: no flood of them fills either for the callers who are
+//! known.
 //!
 //! A sink that fails is offered the same batch again every 100 ms under the first two, so that the
 //! queue fills and requests are refused until it recovers; under `Drop` the batch is lost. An
@@ -37,6 +38,8 @@ use crate::fault::Fault;
 const DEFAULT_CAPACITY: usize = 8_192;
 /// Records that the sink is offered at once, at most.
 const BATCH: usize = 256;
+/// Of so many places one is for refusals that anyone can bring about.
+const REFUSALS: usize = 2;
 /// How long records gather after a batch, unless enough are there before: short beside what whoever
 /// follows the records notices, long beside what it takes to wake a thread.
 const GATHERING: Duration = Duration::from_millis(5);
@@ -231,7 +234,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// The queue is full, and stayed full for as long as the choice was to wait.
+    /// The queue is full, or its places for refusals are, and stayed so for as long as the choice was to
+    /// wait.
     #[error("the queue of records is full")]
     Full,
     /// The queue was closed, or its sink panicked.
@@ -329,6 +333,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     records: VecDeque<Record>,
+    /// How many of them are refusals that anyone can bring about.
+    refusals: usize,
     /// How many the sink is being offered.
     in_flight: usize,
     writer: Writer,
@@ -371,6 +377,7 @@ impl State {
     }
 
     fn enqueue(&mut self, record: Record) {
+        self.refusals = self.refusals.saturating_add(usize::from(record.is_of_anyone()));
         self.records.push_back(record);
         self.stats.enqueued = self.stats.enqueued.saturating_add(1);
     }
@@ -399,14 +406,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many places there are for a record like this one.
-    fn places(&self, record: &Record) -> usize {
-        match self.back_pressure {
-            BackPressure::Deny | BackPressure::Drop if record.is_refusal() => {
-                self.capacity.div_ceil(2)
-            }
-            BackPressure::Deny | BackPressure::Drop | BackPressure::Wait(_) => self.capacity,
-        }
+    /// How many places refusals have that anyone can bring about: one at least.
+    fn places_of_refusals(&self) -> usize {
+        self.capacity.div_ceil(REFUSALS)
+    }
+
+    /// Whether there is a place for this record.
+    fn has_room(&self, state: &State, record: &Record) -> bool {
+        let shares = match self.back_pressure {
+            BackPressure::Deny | BackPressure::Drop => record.is_of_anyone(),
+            BackPressure::Wait(_) => false,
+        };
+        state.records.len() < self.capacity
+            && (!shares || state.refusals < self.places_of_refusals())
     }
 
     /// The request path: one record offered for the first time. Whoever waits has yet to ask.
@@ -415,7 +427,7 @@ impl Shared {
         if state.closed {
             return state.refuse(AppendError::Closed);
         }
-        if state.records.len() < self.places(&record) {
+        if self.has_room(&state, &record) {
             state.enqueue(record);
             let wakes = state.wakes_writer(self.enough());
             drop(state);
@@ -434,7 +446,9 @@ impl Shared {
                 let Some(until) = Instant::now().checked_add(limit) else {
                     return state.refuse(AppendError::Full);
                 };
-                if state.waiting.len() >= self.capacity {
+                let may_wait =
+                    if record.is_of_anyone() { self.places_of_refusals() } else { self.capacity };
+                if state.waiting.len() >= may_wait {
                     return state.refuse(AppendError::Full);
                 }
                 let ticket = state.next_ticket;
@@ -525,8 +539,11 @@ impl Shared {
         state.writer = Writer::Busy;
         if state.records.len() <= BATCH {
             mem::swap(&mut state.records, batch);
+            state.refusals = 0;
         } else {
             batch.extend(state.records.drain(..BATCH));
+            let gone = batch.iter().filter(|record| record.is_of_anyone()).count();
+            state.refusals = state.refusals.saturating_sub(gone);
         }
         state.in_flight = batch.len();
         let mut wakers = Vec::new();
@@ -638,9 +655,13 @@ mod tests {
     use crate::time::Timestamp;
     use crate::verified::Verified;
 
-    fn record(n: usize) -> Record {
+    fn web() -> Verified<Principal> {
         let id = SpiffeId::parse("spiffe://example.org/web").unwrap();
-        let caller = Verified::mint(Principal::new(Workload::new(id)));
+        Verified::mint(Principal::new(Workload::new(id)))
+    }
+
+    fn record(n: usize) -> Record {
+        let caller = web();
         let (action, resource) = (Action::new("read"), Resource::new("Order", "1"));
         let context = Context::at(Timestamp::from_secs(i64::try_from(n).unwrap()));
         let request = Request::new(&caller, &action, &resource, &context);
@@ -723,32 +744,78 @@ mod tests {
         assert_eq!(queue.stats().dropped, 1);
     }
 
+    /// A queue of five places and a batch under way, in which refusals have been as far as there were
+    /// places for them.
+    fn flooded(choice: BackPressure) -> (RecordQueue, Gate) {
+        let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(5));
+        let queue = queue.back_pressure(choice).start(gate.clone()).unwrap();
+        queue.append_blocking(refusal()).unwrap();
+        while gate.attempts.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        let refused = (0..8).filter(|_| queue.append_blocking(refusal()).is_err()).count();
+        assert_eq!(refused, if choice == BackPressure::Deny { 5 } else { 0 });
+        assert_eq!((queue.stats().enqueued, queue.handle.0.lock().refusals), (4, 3));
+        (queue, gate)
+    }
+
     #[test]
-    fn refusals_leave_half_of_the_places_to_decisions() {
+    fn refusals_leave_half_of_the_places_to_callers_who_are_known() {
         for choice in [BackPressure::Deny, BackPressure::Drop] {
-            let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(5));
-            let queue = queue.back_pressure(choice).start(gate.clone()).unwrap();
-            queue.append_blocking(refusal()).unwrap();
-            while gate.attempts.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-            let more: Vec<_> = (0..8).map(|_| queue.append_blocking(refusal())).collect();
-            let decisions: Vec<_> = (0..3).map(|n| queue.append_blocking(record(n))).collect();
+            let (queue, gate) = flooded(choice);
+            let known = refusal().by(&web());
+            queue.append_blocking(known.clone()).unwrap();
+            queue.append_blocking(record(1)).unwrap();
+            assert_eq!(queue.append_blocking(record(2)).is_ok(), choice == BackPressure::Drop);
             let stats = queue.stats();
-            assert_eq!((stats.enqueued, stats.refused.max(stats.dropped)), (6, 6));
-            let kept = choice == BackPressure::Drop;
-            assert_eq!(
-                more.iter().filter(|outcome| outcome.is_ok()).count(),
-                if kept { 8 } else { 3 }
-            );
-            assert_eq!(
-                decisions.iter().filter(|outcome| outcome.is_ok()).count(),
-                if kept { 3 } else { 2 }
-            );
+            assert_eq!((stats.enqueued, stats.refused + stats.dropped), (6, 6));
             gate.let_go();
             queue.close(SOON).unwrap();
-            assert_eq!(seen(&gate).iter().filter(|record| !record.is_refusal()).count(), 2);
+            assert_eq!(seen(&gate)[4..], [known, record(1)]);
         }
+    }
+
+    #[test]
+    fn decisions_in_the_queue_leave_refusals_their_places() {
+        let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(5));
+        let queue = queue.start(gate.clone()).unwrap();
+        queue.append_blocking(record(0)).unwrap();
+        while gate.attempts.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        (1..4).for_each(|n| queue.append_blocking(record(n)).unwrap());
+        queue.append_blocking(refusal()).unwrap();
+        gate.let_go();
+        while queue.stats().written < 5 {
+            thread::yield_now();
+        }
+        assert_eq!(queue.handle.0.lock().refusals, 0);
+    }
+
+    #[test]
+    fn refusals_that_a_batch_leaves_behind_are_counted_still() {
+        let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(3 * BATCH));
+        let queue = queue.start(gate.clone()).unwrap();
+        queue.append_blocking(record(0)).unwrap();
+        while gate.attempts.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        (0..BATCH + 10).for_each(|_| queue.append_blocking(refusal()).unwrap());
+        let mut batch = VecDeque::new();
+        assert!(queue.handle.0.next_batch(&mut batch));
+        assert_eq!((batch.len(), queue.handle.0.lock().refusals), (BATCH, 10));
+        gate.let_go();
+    }
+
+    #[test]
+    fn refusals_leave_half_of_the_places_to_wait_to_callers_who_are_known() {
+        let (queue, _gate) = full(BackPressure::Wait(SOON));
+        let mut context = TaskContext::from_waker(Waker::noop());
+        let mut first = pin!(queue.append(refusal()));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert_eq!(queue.append_blocking(refusal()), Err(AppendError::Full));
+        let mut known = pin!(queue.append(record(3)));
+        assert!(known.as_mut().poll(&mut context).is_pending());
     }
 
     #[test]

@@ -149,10 +149,59 @@ impl Proof {
         let (standing, at) = *verdict;
         let anew = instant.saturating_duration_since(at) >= VERDICT_AGE;
         let (leaf, intermediates) = (self.peer.leaf(), &self.intermediates);
-        let now = self.verifier.still(leaf, intermediates, standing, anew)?;
-        if anew || now != standing {
-            *verdict = (now, instant);
-        }
+        let (now, judged) = self.verifier.still(leaf, intermediates, standing, anew)?;
+        // A new identity of ours is no new verdict on the peer.
+        *verdict = (now, if judged { instant } else { at });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zt_core::peer::End;
+    use zt_core::spiffe::TrustDomain;
+    use zt_core::time::ManualClock;
+    use zt_identity::authority::Authority;
+    use zt_identity::matcher::Authorizer;
+    use zt_identity::revocation::Revocation;
+
+    use super::*;
+    use crate::admission::Admission;
+
+    #[test]
+    fn a_verdict_lasts_no_longer_because_our_own_identity_is_renewed() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let domain = TrustDomain::from_name("example.org").unwrap();
+        let authority = Authority::new(domain.clone(), now).unwrap();
+        let source = authority.source("/orders").unwrap();
+        let verifier = PeerVerifier::new(
+            source.clone(),
+            Admission::new(Authorizer::member_of(domain)),
+            Arc::new(ManualClock::at(now)),
+            crate::provider::preferred().unwrap(),
+            Revocation::default(),
+        );
+        let chain = authority.svid("/cart").unwrap().chain().to_vec();
+        let (peer, standing) = verifier.peer(End::Client, &chain, verifier.under()).unwrap();
+        let judged = Instant::now();
+        let proof = Proof {
+            verifier: Arc::new(verifier),
+            peer,
+            intermediates: Box::default(),
+            verdict: Mutex::new((standing, judged)),
+        };
+        let at = |proof: &Proof| proof.verdict.lock().unwrap().1;
+        let almost = judged + VERDICT_AGE - Duration::from_millis(1);
+        for _ in 0..3 {
+            let bundles = source.load().bundles().clone();
+            source.replace(authority.svid("/orders").unwrap(), bundles);
+            proof.check(almost).unwrap();
+            assert_eq!(at(&proof), judged);
+            let standing = proof.verdict.lock().unwrap().0;
+            let again = proof.verifier.still(proof.peer.leaf(), &[], standing, false).unwrap();
+            assert_eq!(again, (standing, false));
+        }
+        proof.check(judged + VERDICT_AGE).unwrap();
+        assert_eq!(at(&proof), judged + VERDICT_AGE);
     }
 }

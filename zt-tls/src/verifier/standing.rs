@@ -16,7 +16,7 @@ use super::{PeerVerifier, Refused, chain};
 /// The number of bundles that were replaced before they were looked at.
 const UNKNOWN: u64 = 0;
 
-/// What a handshake began under.
+/// What was in force when a handshake began, or when a peer was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Under {
     source: u64,
@@ -73,25 +73,26 @@ impl PeerVerifier {
     }
 
     /// Judges a chain that was believed before; cheap while nothing has changed since, unless it
-    /// has to be done `anew`.
+    /// has to be done `anew`. With what it stands under now comes whether it was judged for that.
     pub(crate) fn still(
         &self,
         leaf: &[u8],
         intermediates: &[CertificateDer<'_>],
         standing: Standing,
         anew: bool,
-    ) -> Result<Standing, Refused> {
+    ) -> Result<(Standing, bool), Refused> {
         if !anew && standing.trust != UNKNOWN && standing.under == self.under() {
-            return Ok(standing);
+            return Ok((standing, false));
         }
         let admission = self.admission.load();
         let material = self.source.load();
         let under = Under { source: material.generation(), admission: admission.generation() };
         let now = Standing { trust: self.trust.of(&material), under };
-        if anew || !now.is_as(standing) {
+        let judges = anew || !now.is_as(standing);
+        if judges {
             let _svid = self.judge(&chain(leaf, intermediates), &material, &admission)?;
         }
-        Ok(now)
+        Ok((now, judges))
     }
 }
 

@@ -25,8 +25,8 @@ pub const MAX_FILTERED: usize = 1_000;
 /// The permit of the decision about this request.
 ///
 /// A function that does the deed takes the [`Permit`] by reference and checks what it
-/// [covers](Permit::covers). It goes with the [`Caller`] in the request's extensions, and is an
-/// extractor of axum (feature `axum`).
+/// [covers](Permit::covers). It is beside the [`Caller`] in the request's extensions and not among them:
+/// [`Permitted::of`] finds it there, and it is an extractor of axum (feature `axum`).
 #[derive(Clone, Debug)]
 pub struct Permitted(Arc<Granted>);
 
@@ -108,7 +108,7 @@ impl From<Permit> for Permitted {
 /// caller, in the context of the request at the time it is asked, and each decision is recorded as
 /// that of the layer is, before it counts.
 ///
-/// It is in the extensions of every request that [`Authorize`](super::Authorize) let through, and an
+/// It is made of the extensions of every request that [`Authorize`](super::Authorize) let through, and an
 /// extractor of axum (feature `axum`).
 ///
 /// ```

@@ -1,11 +1,12 @@
 //! One layer on axum's router, and what its handlers find.
 #![cfg(feature = "axum")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::routing::{any, get};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, StatusCode};
@@ -119,6 +120,35 @@ async fn a_route_that_is_added_after_the_layer_is_not_covered() {
     let app = Router::new().layer(zero_trust(&queue)).route("/open", get(|| async { "open" }));
     let stranger = Request::builder().uri("/open").body(Body::empty()).unwrap();
     assert_eq!(send(&app, stranger).await, (StatusCode::OK, "open".into()));
+}
+
+#[tokio::test]
+async fn a_caller_that_a_handler_kept_brings_no_leave_into_another_request() {
+    type Kept = Arc<Mutex<Option<Caller>>>;
+    async fn keep(State(kept): State<Kept>, caller: Caller, guard: Guard) -> StatusCode {
+        let _ = guard;
+        *kept.lock().unwrap() = Some(caller);
+        StatusCode::OK
+    }
+    async fn permit(_: Permitted) {}
+    async fn guard(_: Guard) {}
+    async fn name(caller: Caller) -> String {
+        caller.workload().id().to_string()
+    }
+    let kept = Kept::default();
+    let judged = Router::new().route("/orders/{id}", get(keep)).with_state(Arc::clone(&kept));
+    let app = judged.layer(zero_trust(&Sink::default().queue()));
+    assert_eq!(send(&app, request(CART, "alice", "/orders/42")).await.0, StatusCode::OK);
+    let caller = kept.lock().unwrap().take().unwrap();
+    let bare = Router::new()
+        .route("/permit", get(permit))
+        .route("/guard", get(guard))
+        .route("/name", get(name))
+        .layer(axum::Extension(caller));
+    for (path, status) in [("/permit", 500), ("/guard", 500), ("/name", 200)] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        assert_eq!(send(&bare, request).await.0.as_u16(), status, "{path}");
+    }
 }
 
 #[tokio::test]
