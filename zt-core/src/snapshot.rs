@@ -85,10 +85,11 @@ impl<T> Snapshot<T> {
 
     /// Replaces the value and returns its generation. Readers see the old value or the new one.
     pub fn replace(&self, value: T) -> u64 {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = self.current.load().generation.saturating_add(1);
         let before = self.current.swap(Arc::new(Versioned { generation, value }));
         self.generation.store(generation, Ordering::Release);
+        drop(writer);
         drop(before); // which may take a while
         generation
     }

@@ -51,7 +51,7 @@ impl Recording {
         }
     }
 
-    /// Records a refusal; what is awaited then yields its answer.
+    /// Records a refusal of whoever calls; what is awaited then yields its answer.
     pub(crate) fn refuse<R>(
         &self,
         refusal: Refusal,
@@ -59,10 +59,35 @@ impl Recording {
         context: &Context,
         respond: &Arc<R>,
     ) -> Answering<R> {
-        telemetry::refused(refusal.reason());
         let peer = parts.extensions.get::<Verified<Peer>>();
-        let append = self.append(Record::refusal(context, peer, refusal.reason()));
-        Answering::after(append, refusal.into_denial(), parts, Arc::clone(respond))
+        let record = Record::refusal(context, peer, refusal.reason());
+        self.refused(record, refusal, parts, respond)
+    }
+
+    /// As [`refuse`](Self::refuse), behind a layer that has proven who calls.
+    pub(crate) fn refuse_caller<R>(
+        &self,
+        refusal: Refusal,
+        parts: Parts,
+        context: &Context,
+        respond: &Arc<R>,
+    ) -> Answering<R> {
+        let Some(caller) = parts.extensions.get::<Caller>() else {
+            return self.refuse(refusal, parts, context, respond);
+        };
+        let record = Record::refusal(context, None, refusal.reason()).by(caller.principal());
+        self.refused(record, refusal, parts, respond)
+    }
+
+    fn refused<R>(
+        &self,
+        record: Record,
+        refusal: Refusal,
+        parts: Parts,
+        respond: &Arc<R>,
+    ) -> Answering<R> {
+        telemetry::refused(refusal.reason());
+        Answering::after(self.append(record), refusal.into_denial(), parts, Arc::clone(respond))
     }
 }
 

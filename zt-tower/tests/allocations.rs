@@ -124,7 +124,7 @@ fn table(mut extensions: Extensions) -> u64 {
 }
 
 #[test]
-fn a_request_with_a_token_that_is_remembered_costs_at_most_four_allocations() {
+fn a_request_with_a_token_that_is_remembered_costs_two_allocations() {
     let (tokens, token) = tokens();
     let clock = ManualClock::at(NOW);
     let leases = Leases::new(clock.clone(), Duration::from_secs(3_600));

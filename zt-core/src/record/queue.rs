@@ -10,9 +10,9 @@
 //! - [`BackPressure::Drop`]: the request goes on, and the record is lost.
 //!
 //! Anyone can be refused, and as often as he likes. So records of [refusals](Record::refusal), but for those
-//! [by](Record::by) a caller who is known in full, take half of the places at most, in the queue under `Deny`
-//! and `Drop` and among those who wait under `Wait`: no flood of them fills either for the callers who are
-//! known.
+//! [by](Record::by) a caller who is known in full, take half of the places at most under `Deny` and `Drop`: no
+//! flood of them keeps out the callers who are known. Under `Wait` they may fill the queue, but wait only
+//! while less than half of the places to wait are taken: a flood delays the callers who are known.
 //!
 //! A sink that fails is offered the same batch again every 100 ms under the first two, so that the
 //! queue fills and requests are refused until it recovers; under `Drop` the batch is lost. An
@@ -38,7 +38,7 @@ use crate::fault::Fault;
 const DEFAULT_CAPACITY: usize = 8_192;
 /// Records that the sink is offered at once, at most.
 const BATCH: usize = 256;
-/// Of so many places one is for refusals that anyone can bring about.
+/// Refusals that anyone can bring about take at most one place in so many.
 const REFUSALS: usize = 2;
 /// How long records gather after a batch, unless enough are there before: short beside what whoever
 /// follows the records notices, long beside what it takes to wake a thread.
@@ -53,7 +53,8 @@ pub enum BackPressure {
     /// Refuse it at once: the default.
     Deny,
     /// Wait for room, at most this long, then refuse it. As many requests may wait as the queue
-    /// has places; one more is refused at once.
+    /// has places, and half as many when one is refused before it is known who calls; one more is
+    /// refused at once.
     Wait(Duration),
     /// Let the request go on and lose the record.
     Drop,
@@ -776,7 +777,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_in_the_queue_leave_refusals_their_places() {
+    fn decisions_do_not_count_against_the_places_of_refusals() {
         let (gate, queue) = (Gate::default(), RecordQueue::builder().capacity(5));
         let queue = queue.start(gate.clone()).unwrap();
         queue.append_blocking(record(0)).unwrap();

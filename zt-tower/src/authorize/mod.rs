@@ -16,9 +16,9 @@
 //! response, is its own.
 //!
 //! The service within finds in the extensions what it may do ([`Permitted::of`]), a [`Guard`] to ask about
-//! what it finds itself, and, where the connection layer gives leases, a [`CallLease`] for what goes on after it. The headers by which a client may
-//! ask some frameworks to serve another method or path than the one that was judged are taken out:
-//! they do not exist, however they are spelt (H-08).
+//! what it finds itself, and, where the connection layer gives leases, a [`CallLease`] for what goes on
+//! after it. The headers by which a client may ask some frameworks to serve another method or path than
+//! the one that was judged are taken out: they do not exist, however they are spelt (H-08).
 
 mod authority;
 mod future;

@@ -61,7 +61,8 @@ where
         let Decision { mut append, permitted } = match decided {
             Ok(decided) => decided,
             Err(refusal) => {
-                return ResponseFuture::denied(recording.refuse(refusal, parts, &context, respond));
+                let refused = recording.refuse_caller(refusal, parts, &context, respond);
+                return ResponseFuture::denied(refused);
             }
         };
         let permitted = match permitted {

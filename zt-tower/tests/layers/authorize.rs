@@ -407,7 +407,7 @@ async fn every_decision_is_recorded_with_both_answers_before_it_is_answered() {
                 "event": "refusal",
                 "effect": "deny",
                 "reason": "path_not_normal",
-                "principal": { "workload": { "id": { "spiffe": CART } } },
+                "principal": { "workload": { "id": { "spiffe": CART } }, "user": user },
                 "context": { "time": "2027-01-15T08:00:00Z", "source": "10.0.0.7" },
             }),
         ]
@@ -426,6 +426,23 @@ async fn what_cannot_be_recorded_is_503_whatever_it_would_have_been() {
     }
     assert_eq!((inner.calls(), queue.stats().refused), (0, 3));
     sink.open();
+}
+
+#[tokio::test]
+async fn who_is_known_is_recorded_though_others_flood_the_queue_with_refusals() {
+    for choice in [BackPressure::Deny, BackPressure::Drop] {
+        let (sink, inner) = (Sink::default(), Inner::default());
+        let queue = sink.flooded_queue(2, choice);
+        let layer = recorded(&queue);
+        let status = if choice == BackPressure::Deny { 503 } else { 401 };
+        assert_eq!(send(&layer, &inner, from(CART)).await.status(), status);
+        let odd = with_user(CART, "alice").uri("/orders/../admin");
+        assert_eq!(send(&layer, &inner, odd).await.status(), 400);
+        sink.open();
+        let records = sink.records(&queue);
+        assert_eq!(records.len(), 1, "{records:?}");
+        assert_eq!(records[0]["principal"]["user"]["subject"], "alice");
+    }
 }
 
 #[tokio::test]

@@ -208,8 +208,14 @@ impl Sink {
 
     /// A queue that is full, and stays so until [`Sink::open`].
     pub(crate) fn full_queue(&self, choice: BackPressure) -> RecordQueue {
+        self.flooded_queue(1, choice)
+    }
+
+    /// A queue of so many places, one or two, in which there is none for whoever is not known, until
+    /// [`Sink::open`].
+    pub(crate) fn flooded_queue(&self, places: usize, choice: BackPressure) -> RecordQueue {
         self.gate.0.lock().unwrap().shut = true;
-        let queue = RecordQueue::builder().capacity(1).back_pressure(choice);
+        let queue = RecordQueue::builder().capacity(places).back_pressure(choice);
         let queue = queue.start(self.clone()).unwrap();
         let filler = || {
             let context = zt_core::request::Context::at(NOW);
